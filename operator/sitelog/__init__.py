@@ -1,0 +1,1 @@
+"""Sitelog: a federated-learning site's log policy, in the Kubernetes API."""

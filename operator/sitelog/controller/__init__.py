@@ -1,0 +1,1 @@
+"""Process 2, `sitelog controller`: pods' ends, existing ConfigMaps, policies' status, the webhook's certificates."""

@@ -1,0 +1,122 @@
+"""Every name that leaves the process: what users, manifests, metrics and other programs see."""
+
+from enum import Enum
+
+GROUP = "sitelog.dev"
+VERSION = "v1alpha1"
+KIND = "SiteLogPolicy"
+PLURAL = "sitelogpolicies"
+
+# --- labels: searchable, at most 63 safe characters (core.labels makes values safe) -------------------------------
+LABEL_MANAGED = f"{GROUP}/managed"  # "true" on every ConfigMap that a decision was taken about
+LABEL_DECISION = f"{GROUP}/decision"  # a Decision; what happened to the configuration
+LABEL_JOB = f"{GROUP}/job"  # FL job id, made safe; on ConfigMaps, job pods and upload Jobs
+LABEL_CLIENT = f"{GROUP}/client"  # FL client name, made safe; on the same objects
+LABEL_PUBLISHED_BY = f"{GROUP}/published-by"  # "gate" on ConfigMaps that the gate created and the controller removes
+LABEL_UPLOAD = f"{GROUP}/upload"  # "true" on upload Jobs, their pods and Secrets
+
+# --- annotations: raw values and longer words ---------------------------------------------------------------------
+ANNOTATION_POLICY = f"{GROUP}/policy"  # namespace/name of the policy that decided
+ANNOTATION_POLICY_GENERATION = f"{GROUP}/policy-generation"  # its metadata.generation, as text
+ANNOTATION_LOG_STREAMING = f"{GROUP}/log-streaming"  # Allowed | Forbidden, whatever the configuration needed
+ANNOTATION_REASON = f"{GROUP}/reason"  # a Reason
+ANNOTATION_CONFIG_DIGEST = f"{GROUP}/config-digest"  # sha256:<hex> of the configuration before the decision
+ANNOTATION_JOB_ID = f"{GROUP}/job-id"  # FL job id, raw
+ANNOTATION_CLIENT_NAME = f"{GROUP}/client-name"  # FL client name, raw
+ANNOTATION_UPLOAD = f"{GROUP}/error-log"  # on a job pod: what became of its error log, an UploadResult
+ANNOTATION_UPLOAD_REASON = f"{GROUP}/error-log-reason"  # a Reason, and a sentence
+ANNOTATION_POD_UID = f"{GROUP}/pod-uid"  # on an upload Job: the job pod it stands for
+ANNOTATION_POD_NAME = f"{GROUP}/pod-name"  # the same pod's name
+ANNOTATION_POD_END = f"{GROUP}/pod-end"  # on an upload Job: how the pod ended, a core.outcome.End
+ANNOTATION_SERVING_CA = f"{GROUP}/serving-ca"  # on the webhook configuration: SHA-256 of the CA now in use
+
+# --- kopf handler ids: the webhook's paths are /<id>, and the chart's must be the same ------------------------------
+HANDLER_CONFIGMAPS = "configmaps"
+HANDLER_PODS = "pods"
+
+# --- objects and keys -----------------------------------------------------------------------------------------------
+FIELD_MANAGER = "sitelog"
+UPLOAD_NAME_PREFIX = "sitelog-upload-"  # upload Job and Secret: prefix + hash of the job pod's uid
+ERROR_LOG_KEY = "error_log.txt.gz"  # the Secret's key
+WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
+CONFIG_BASENAME = "config_fed_client"  # a job ConfigMap carries it with one of NVFlare's extensions
+
+# --- `sitelog upload`'s exit codes (sysexits.h), understood by the Job's podFailurePolicy ----------------------------
+EXIT_DELIVERED = 0
+EXIT_RETRY = 75  # EX_TEMPFAIL: another pod may succeed
+EXIT_GIVE_UP = 78  # EX_CONFIG: no pod will succeed until a person changes something
+
+
+class Decision(str, Enum):
+    """What happened to a job's configuration (value of `LABEL_DECISION`)."""
+
+    INJECTED = "Injected"
+    DECLARED = "Declared"
+    STRIPPED = "Stripped"
+    CLEAN = "Clean"
+    UNREADABLE = "Unreadable"
+    REFUSED = "Refused"
+    UNGOVERNED = "Ungoverned"
+
+
+class UploadResult(str, Enum):
+    """What became of a job pod's error log (value of `ANNOTATION_UPLOAD`)."""
+
+    UPLOADED = "Uploaded"
+    SKIPPED = "Skipped"
+    FAILED = "Failed"
+
+
+class Reason(str, Enum):
+    """Why: one code for `kubectl get`, Events, metrics and logs. CamelCase, as Kubernetes' reasons.
+
+    None of them may be a reason by which NVFlare's launcher tells a pod that cannot start
+    (BackOff, Failed, FailedMount, FailedSync, InspectFailed ...).
+    """
+
+    # configurations
+    STREAMER_INJECTED = "StreamerInjected"
+    STREAMER_DECLARED = "StreamerDeclared"
+    STREAMER_STRIPPED = "StreamerStripped"
+    NO_STREAMER = "NoStreamer"
+    NO_POLICY = "NoPolicy"
+    NOT_JSON = "NotJSON"
+    NOT_UTF8 = "NotUTF8"
+    NOT_AN_OBJECT = "NotAnObject"
+    TOO_DEEP = "TooDeep"
+    COMPONENTS_INVALID = "ComponentsInvalid"
+    FORMAT_UNSUPPORTED = "FormatUnsupported"
+    UNDECIDABLE = "Undecidable"
+    NOT_REMOVABLE = "NotRemovable"
+    ID_TAKEN = "IdTaken"
+    TOO_LARGE = "TooLarge"
+    IMMUTABLE = "Immutable"
+    DRY_RUN = "DryRun"
+    # job pods
+    JOB_POD_LABELLED = "JobPodLabelled"
+    JOB_ID_MISSING = "JobIdMissing"
+    CLIENT_NAME_MISSING = "ClientNameMissing"
+    CLIENT_NAME_MISMATCH = "ClientNameMismatch"
+    CLIENT_NAME_UNSET = "ClientNameUnset"
+    # error logs
+    UPLOAD_STARTED = "UploadStarted"
+    UPLOADED = "ErrorLogUploaded"
+    UPLOADED_UNVERIFIED = "ErrorLogUploadedUnverified"
+    UPLOAD_DISABLED = "UploadDisabled"
+    UPLOAD_FORBIDDEN = "UploadForbidden"
+    NOTHING_TO_UPLOAD = "NothingToUpload"
+    LOG_LOST = "LogLost"
+    LOG_UNREADABLE = "LogUnreadable"
+    KIT_INCOMPLETE = "KitIncomplete"
+    KIT_IS_THE_SITE = "KitIsTheSite"
+    SERVER_UNREACHABLE = "ServerUnreachable"
+    CERTIFICATE_REFUSED = "CertificateRefused"
+    NO_RECEIVER = "NoReceiver"
+    NOT_STORED = "NotStored"
+    UPLOAD_GAVE_UP = "UploadGaveUp"
+    # policies
+    IN_FORCE = "InForce"
+    OVERRIDDEN = "Overridden"
+    SPEC_INVALID = "SpecInvalid"
+    COURIER_UNUSABLE = "CourierUnusable"
+    IMMUTABLE_OBJECTS = "ImmutableObjects"

@@ -1,0 +1,192 @@
+"""Which policies are in force for an object, and what they say together.
+
+A policy in the object's own namespace applies where its selector matches; one in the release namespace (the *root*)
+applies to every namespace in the same way. Any `Forbidden` wins over every `Allowed`. Among the allowing ones the first
+in rank gives the parameters: higher priority, then older, then name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class LogStreaming(str, Enum):
+    """May a job stream its log to the FL server?"""
+
+    ALLOWED = "Allowed"
+    FORBIDDEN = "Forbidden"
+
+
+class Mode(str, Enum):
+    """`Enforce` acts. `DryRun` changes and refuses nothing, and says what it would do."""
+
+    ENFORCE = "Enforce"
+    DRY_RUN = "DryRun"
+
+
+@dataclass(frozen=True)
+class Streamer:
+    """Parameters of the injected JobLogStreamer; the defaults are NVFlare's own.
+
+    Attributes
+    ----------
+    log_file_name : base name of the log file, in the job's folder.
+    liveness_interval : seconds between heartbeats while nothing is written; below the receiver's idle timeout of 30 s.
+    poll_interval : seconds between looks at the file.
+    """
+
+    log_file_name: str = "log.txt"
+    liveness_interval: float = 10.0
+    poll_interval: float = 0.5
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the FL server is, when the courier's kit does not say it as this cluster sees it."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class ErrorLog:
+    """What becomes of a job's error log.
+
+    Attributes
+    ----------
+    upload : whether a non-empty error log, or the record of a pod that died, goes to the FL server.
+    courier_secret_name : Secret in the job's namespace with the courier's startup kit.
+    server : address of the FL server, or None for the kit's.
+    max_bytes : what is kept of a longer log: its end.
+    image : image of the upload Job, or None for the operator's setting.
+    ttl_seconds : how long a finished upload Job stays to be looked at.
+    """
+
+    upload: bool = False
+    courier_secret_name: str = ""
+    server: Server | None = None
+    max_bytes: int = 512 * 1024
+    image: str | None = None
+    ttl_seconds: int = 3600
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One matchExpressions entry of a label selector."""
+
+    key: str
+    operator: str  # In | NotIn | Exists | DoesNotExist
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels meet the requirement; an operator of another name never matches."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value is None or value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+        return False
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A Kubernetes label selector; an empty one matches everything."""
+
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    match_expressions: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels match."""
+        return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
+            requirement.matches(labels) for requirement in self.match_expressions
+        )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A SiteLogPolicy as the decisions see it.
+
+    `created` is the creationTimestamp as the API writes it (RFC 3339, UTC, whole seconds), which sorts as text.
+    """
+
+    namespace: str
+    name: str
+    generation: int = 0
+    created: str = ""
+    log_streaming: LogStreaming = LogStreaming.ALLOWED
+    mode: Mode = Mode.ENFORCE
+    priority: int = 0
+    selector: Selector = field(default_factory=Selector)
+    client_name: str | None = None
+    streamer: Streamer = field(default_factory=Streamer)
+    error_log: ErrorLog | None = None
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, as messages and annotations name it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def rank(self) -> tuple[int, str, str, str]:
+        """Sorts the policy that gives the parameters first."""
+        return (-self.priority, self.created, self.name, self.namespace)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What the policies say together about one object; all are in rank order and in mode Enforce.
+
+    `governing` decides: the first forbidding policy, else the first allowing one, else None (nobody governs the object).
+    """
+
+    policies: tuple[Policy, ...] = ()
+
+    @property
+    def governing(self) -> Policy | None:
+        """The policy that decisions and messages name."""
+        for policy in self.policies:
+            if policy.log_streaming is LogStreaming.FORBIDDEN:
+                return policy
+        return self.policies[0] if self.policies else None
+
+    @property
+    def log_streaming(self) -> LogStreaming | None:
+        """The word in force, or None where no policy governs."""
+        return self.governing.log_streaming if self.governing else None
+
+    @property
+    def error_log(self) -> ErrorLog | None:
+        """The first error log section in rank order; None where nobody wrote one."""
+        return next((policy.error_log for policy in self.policies if policy.error_log is not None), None)
+
+    @property
+    def client_names(self) -> tuple[str, ...]:
+        """Every FL identity that a policy in force binds this object to, without repeats."""
+        return tuple(dict.fromkeys(policy.client_name for policy in self.policies if policy.client_name))
+
+
+def applicable(
+    policies: Iterable[Policy], *, root_namespace: str, namespace: str, labels: Mapping[str, str]
+) -> tuple[Policy, ...]:
+    """All policies that concern an object, of either mode, in rank order."""
+    return tuple(
+        sorted(
+            (p for p in policies if p.namespace in (namespace, root_namespace) and p.selector.matches(labels)),
+            key=lambda policy: policy.rank,
+        )
+    )
+
+
+def in_force(concerned: Iterable[Policy]) -> InForce:
+    """What is enforced, out of what `applicable` returned."""
+    return InForce(tuple(policy for policy in concerned if policy.mode is Mode.ENFORCE))
+
+
+def if_enforced(concerned: Iterable[Policy]) -> InForce:
+    """What would be enforced if every DryRun policy were in mode Enforce."""
+    return InForce(tuple(concerned))

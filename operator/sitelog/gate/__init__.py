@@ -1,0 +1,1 @@
+"""Runs inside the site's FL client: every job's configuration passes the Kubernetes API before the job starts."""
