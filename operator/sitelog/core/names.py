@@ -21,6 +21,7 @@ ANNOTATION_POLICY_GENERATION = f"{GROUP}/policy-generation"  # its metadata.gene
 ANNOTATION_LOG_STREAMING = f"{GROUP}/log-streaming"  # Allowed | Forbidden, whatever the configuration needed
 ANNOTATION_REASON = f"{GROUP}/reason"  # a Reason
 ANNOTATION_CONFIG_DIGEST = f"{GROUP}/config-digest"  # sha256:<hex> of the configuration before the decision
+ANNOTATION_RESULT_DIGEST = f"{GROUP}/result-digest"  # the same of what the decision made of it
 ANNOTATION_JOB_ID = f"{GROUP}/job-id"  # FL job id, raw
 ANNOTATION_CLIENT_NAME = f"{GROUP}/client-name"  # FL client name, raw
 ANNOTATION_UPLOAD = f"{GROUP}/error-log"  # on a job pod: what became of its error log, an UploadResult
@@ -36,6 +37,8 @@ HANDLER_PODS = "pods"
 
 # --- objects and keys -----------------------------------------------------------------------------------------------
 FIELD_MANAGER = "sitelog"
+PUBLISHED_BY_GATE = "gate"  # value of LABEL_PUBLISHED_BY
+PUBLISHED_NAME_PREFIX = "sitelog-"  # the gate's ConfigMap: prefix + job id + hash of job id and client name
 UPLOAD_NAME_PREFIX = "sitelog-upload-"  # upload Job and Secret: prefix + hash of the job pod's uid
 ERROR_LOG_KEY = "error_log.txt.gz"  # the Secret's key
 WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
