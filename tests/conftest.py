@@ -1,0 +1,30 @@
+"""Fixtures that more than one room's tests use. The real parts behind them start once a run."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from support.control_plane import ControlPlane
+from support.fixtures_federation import federation  # noqa: F401 - a fixture
+from support.wait import wait_for
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """Real etcd, kube-apiserver and kube-controller-manager."""
+    with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Name of a fresh namespace in which pods can be created; deleted in the background afterwards."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.kubectl("create", "namespace", name)
+    wait_for(
+        lambda: control_plane.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"),
+        deadline=20,
+        what=f"the default service account of {name}",
+    )
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false", check=False)

@@ -1,0 +1,270 @@
+"""A real federation on loopback: an mTLS FL server, one site, and couriers, provisioned by `nvflare provision`."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from support.federation_jobs import write_job
+
+SITE = "site-1"
+COURIER = "courier-1"  # a client participant: may send, may not look at what is stored
+MEMBER = "courier@sitelog.dev"  # a member: may look as well, since the server's authorization.json says so
+ADMIN = "admin@sitelog.dev"
+CLIENT_TRAIN = "nvflare.private.fed.app.client.client_train"
+
+__all__ = ["ADMIN", "COURIER", "MEMBER", "SITE", "Federation", "write_job"]
+
+_LEASH = Path(__file__).with_name("leash.py")
+_SUBMIT = Path(__file__).with_name("federation_submit.py")
+_START_TIMEOUT = 60.0
+_JOB_TIMEOUT = 120.0
+_END = "FINISHED"
+
+
+class Federation:
+    """Provisions at once; server and site run between their `start_` and `stop_`.
+
+    Parameters
+    ----------
+    directory
+        A fresh folder: kits, workspaces, logs, the server's job store. Everything stays there for a look.
+
+    Attributes
+    ----------
+    directory, port, job_store, staging
+        `port` is the FL server's, on localhost. `job_store` has a folder per job; `staging/JOB_ID/CLIENT/FILE` is
+        where a log is while it streams in.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port, self._admin_port = _free_ports(2)
+        self.job_store = directory / "jobs-storage"
+        self.staging = directory / "staging"
+        self._logs = directory / "logs"
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        for folder in (self._logs, self.staging):
+            folder.mkdir(parents=True)
+        self._provision()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything that still runs, jobs included."""
+        for name in list(self._running):
+            self._stop(name)
+
+    @property
+    def target(self) -> str:
+        """The FL server's HOST:PORT."""
+        return f"localhost:{self.port}"
+
+    def workspace(self, participant: str = SITE) -> Path:
+        """Give the folder that `nvflare provision` made for a participant (`localhost` is the server)."""
+        return self.directory / "provisioned" / "sitelog" / "prod_00" / participant
+
+    def kit(self, participant: str = COURIER) -> Path:
+        """Make a flat copy of a participant's kit, as a mounted Secret has it."""
+        flat = self.directory / "kits" / participant
+        if not flat.exists():
+            flat.mkdir(parents=True)
+            for pattern in ("fed_client.json", "fed_admin.json", "rootCA.pem", "client.crt", "client.key"):
+                for file in (self.workspace(participant) / "startup").glob(pattern):
+                    shutil.copy(file, flat)
+        return flat
+
+    def edit(self, participant: str, change: Callable[[dict[str, Any]], None], file: str = "resources.json") -> None:
+        """Change a JSON file of a participant's `local` folder; it counts from the next start."""
+        path = self.workspace(participant) / "local" / file
+        source = path if path.exists() else path.with_name(f"{file}.default")
+        value = json.loads(source.read_text())
+        change(value)
+        path.write_text(json.dumps(value, indent=2))
+
+    # --- processes ----------------------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        """Start the FL server; called again after `stop_server`: same ports, same job store."""
+        module = "nvflare.private.fed.app.server.server_train"
+        self._start("localhost", module, ["-s", "fed_server.json"], {}, ready="Server started", words=[])
+
+    def stop_server(self) -> None:
+        """End the FL server and its jobs at once, as a power cut would."""
+        self._stop("localhost")
+
+    def start_site(self, module: str = CLIENT_TRAIN, env: Mapping[str, str] | None = None) -> None:
+        """Start the site's FL client through `module` and wait until the server knows it."""
+        ready = f"Successfully registered client:{SITE}"
+        self._start(SITE, module, ["-s", "fed_client.json"], env or {}, ready=ready, words=[f"uid={SITE}"])
+
+    def stop_site(self) -> None:
+        """End the site's FL client and its jobs at once."""
+        self._stop(SITE)
+
+    def log(self, participant: str) -> str:
+        """Give what a participant's process wrote since its last start."""
+        path = self._logs / f"{participant}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # --- jobs ---------------------------------------------------------------------------------------------------
+
+    def submit(self, job_folder: Path) -> str:
+        """Submit a job as the project's admin and give its id."""
+        command = [sys.executable, str(_SUBMIT), ADMIN, str(self.workspace(ADMIN)), str(job_folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=self.directory, check=False)
+        ids = [line.removeprefix("JOB ") for line in done.stdout.splitlines() if line.startswith("JOB ")]
+        if len(ids) != 1:
+            raise RuntimeError(f"job {job_folder.name} was not accepted:\n{done.stdout}\n{done.stderr}")
+        return ids[0]
+
+    def wait(self, job_id: str, timeout: float = _JOB_TIMEOUT) -> str:
+        """Wait for a job's end and give its status, such as `FINISHED:COMPLETED`."""
+        deadline = time.monotonic() + timeout
+        while not (status := self.status(job_id)).startswith(_END):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"job {job_id} is {status!r} after {timeout:.0f} s\n{self._tails()}")
+            time.sleep(0.1)
+        return status
+
+    def status(self, job_id: str) -> str:
+        """Give a job's status now."""
+        return str(self._meta(job_id).get("status", ""))
+
+    def deploy_detail(self, job_id: str) -> list[str]:
+        """Give what each participant said to the job's deployment: `NAME: OK` or `NAME: reason`."""
+        detail = self._meta(job_id).get("job_deploy_detail") or []
+        return [str(line) for line in detail]
+
+    def stored(self, job_id: str) -> dict[str, bytes]:
+        """Give what the server keeps of a job's logs: `ERRORLOG_site-1`, `LOG_log.txt_site-1` ..., whole."""
+        found = {}
+        for path in (self.job_store / job_id).iterdir():
+            if path.name.startswith(("ERRORLOG_", "LOG_")):
+                with contextlib.suppress(FileNotFoundError):  # NVFlare writes NAME_<uuid> and renames it
+                    found[path.name] = path.read_bytes()
+        return found
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _meta(self, job_id: str) -> dict[str, Any]:
+        path = self.job_store / job_id / "meta"
+        value: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return value
+
+    def _provision(self) -> None:
+        def participant(name: str, kind: str, **more: object) -> dict[str, object]:
+            return {"name": name, "type": kind, "org": "sitelog", **more}
+
+        ports = {"fed_learn_port": self.port, "admin_port": self._admin_port, "host_names": ["127.0.0.1"]}
+        impl = "nvflare.lighter.impl"
+        project = {
+            "api_version": 3,
+            "name": "sitelog",
+            "participants": [
+                participant("localhost", "server", **ports),
+                participant(SITE, "client"),
+                participant(COURIER, "client"),
+                participant(MEMBER, "admin", role="member"),
+                participant(ADMIN, "admin", role="project_admin"),
+            ],
+            "builders": [
+                {"path": f"{impl}.workspace.WorkspaceBuilder"},
+                {"path": f"{impl}.static_file.StaticFileBuilder", "args": {"config_folder": "config", "scheme": "tcp"}},
+                {"path": f"{impl}.cert.CertBuilder"},
+                {"path": f"{impl}.signature.SignatureBuilder"},
+            ],
+        }
+        (self.directory / "project.yml").write_text(yaml.safe_dump(project))
+        command = [sys.executable, "-m", "nvflare.cli", "provision", "-p", "project.yml", "-w", "provisioned"]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=self.directory,
+            check=False,
+            env={**os.environ, "HOME": str(self.directory)},  # NVFlare's command keeps settings there
+        )
+        if done.returncode != 0 or not self.workspace().is_dir():
+            raise RuntimeError(f"nvflare provision failed:\n{done.stdout}\n{done.stderr}")
+        self.edit("localhost", self._server_resources)
+        self.edit("localhost", _let_members_look, "authorization.json")
+
+    def _server_resources(self, resources: dict[str, Any]) -> None:
+        """Keep everything below our folder, and start jobs quickly."""
+        storage = resources["snapshot_persistor"]["args"]["storage"]
+        storage["args"]["root_dir"] = str(self.directory / "snapshot-storage")
+        args = {component["id"]: component.setdefault("args", {}) for component in resources["components"]}
+        args["job_manager"]["uri_root"] = str(self.job_store)
+        args["job_scheduler"]["min_schedule_interval"] = 1.0
+        args["log_receiver"]["dest_dir"] = str(self.staging)
+
+    def _start(
+        self, name: str, module: str, arguments: list[str], env: Mapping[str, str], *, ready: str, words: list[str]
+    ) -> None:
+        if name in self._running:
+            raise RuntimeError(f"{name} runs already")
+        workspace = self.workspace(name)
+        log = self._logs / f"{name}.log"
+        words = ["secure_train=true", "org=sitelog", "config_folder=config", *words]
+        python = [sys.executable, "-u", "-m", module, "-m", str(workspace), *arguments, "--set", *words]
+        with log.open("wb") as out:
+            self._running[name] = subprocess.Popen(
+                [sys.executable, str(_LEASH), *python],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=workspace,
+                env={**os.environ, **env, "LEASH_STARTER": str(os.getpid())},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_TIMEOUT
+        while ready not in self.log(name):
+            if self._running[name].poll() is not None or time.monotonic() > deadline:
+                self._stop(name)
+                raise RuntimeError(f"{name} did not say {ready!r}\n{self._tails()}")
+            time.sleep(0.05)
+
+    def _stop(self, name: str) -> None:
+        process = self._running.pop(name, None)
+        if process is not None:
+            process.terminate()
+            process.wait(timeout=20)
+
+    def _tails(self, lines: int = 25) -> str:
+        tails = []
+        for path in sorted(self._logs.glob("*.log")):
+            tail = path.read_text(errors="replace").splitlines()[-lines:]
+            tails.append("\n".join([f"--- {path} ---", *tail]))
+        return "\n".join(tails)
+
+
+def _let_members_look(authorization: dict[str, Any]) -> None:
+    """The one right beyond NVFlare's default: a member may see and fetch what is stored of a job."""
+    member = authorization["permissions"]["member"]
+    member.update(list_job="any", download_job_components="any")
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as open_until_all_are_known:
+        sockets = [open_until_all_are_known.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
