@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+
 from support.control_plane import ControlPlane
 from support.fixtures_federation import federation  # noqa: F401 - a fixture
 from support.wait import wait_for

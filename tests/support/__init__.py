@@ -1,0 +1,1 @@
+"""Real parts for the tests and the demo: control plane, played kubelet, federation."""

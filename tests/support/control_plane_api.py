@@ -1,0 +1,147 @@
+"""The Kubernetes API as plain JSON, for the test support itself."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+Json = dict[str, Any]
+TIMEOUT = 30.0
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+
+
+class ApiError(RuntimeError):
+    """An answer that is no success.
+
+    Attributes
+    ----------
+    status
+        HTTP status.
+    reason
+        The API's machine-readable word, for instance "AlreadyExists".
+    """
+
+    def __init__(self, method: str, path: str, status: int, body: bytes) -> None:
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = {"message": body.decode(errors="replace")}
+        self.status = status
+        self.reason = str(answer.get("reason", ""))
+        super().__init__(f"{method} {path}: {status} {answer.get('message', '')}")
+
+
+class Api:
+    """One server and one identity; a connection for each request, so any thread may use it."""
+
+    def __init__(self, url: str, authority: Path, token: str) -> None:
+        self._address = urlsplit(url).netloc
+        self._tls = ssl.create_default_context(cafile=str(authority))
+        self._token = token
+
+    def get(self, path: str, **query: str) -> Any:
+        """Read one object or a list."""
+        return self.request("GET", path, query=query)
+
+    def text(self, path: str, **query: str) -> str:
+        """Read something that is no JSON, for instance a log."""
+        return self._exchange("GET", path, query, None, "application/json").decode(errors="replace")
+
+    def create(self, path: str, body: Json) -> Any:
+        """POST an object to a collection or a subresource."""
+        return self.request("POST", path, body)
+
+    def patch(self, path: str, body: Json, content_type: str = MERGE_PATCH) -> Any:
+        """PATCH an object."""
+        return self.request("PATCH", path, body, content_type)
+
+    def delete(self, path: str, body: Json | None = None) -> Any:
+        """DELETE an object; `body` holds DeleteOptions."""
+        return self.request("DELETE", path, body)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        query: dict[str, str] | None = None,
+    ) -> Any:
+        """Send one request and return the parsed answer.
+
+        Raises
+        ------
+        ApiError
+            The answer is no success.
+        OSError, http.client.HTTPException
+            There is no answer.
+        """
+        return json.loads(self._exchange(method, path, query, body, content_type))
+
+    def watch(self, path: str, **query: str) -> "Watch":
+        """Open a watch."""
+        connection = self._connect(timeout=None)
+        response = self._send(connection, "GET", path, {"watch": "true", **query}, None, "application/json")
+        return Watch(connection, response)
+
+    def _exchange(
+        self, method: str, path: str, query: dict[str, str] | None, body: Json | None, content_type: str
+    ) -> bytes:
+        connection = self._connect(TIMEOUT)
+        try:
+            return self._send(connection, method, path, query, body, content_type).read()
+        finally:
+            connection.close()
+
+    def _connect(self, timeout: float | None) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._address, timeout=timeout, context=self._tls)
+
+    def _send(
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        body: Json | None,
+        content_type: str,
+    ) -> http.client.HTTPResponse:
+        target = f"{path}?{urlencode(query)}" if query else path
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": "application/json"}
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            with contextlib.closing(connection):
+                raise ApiError(method, path, response.status, response.read())
+        return response
+
+
+class Watch:
+    """Events of one watch; `stop` may be called from another thread."""
+
+    def __init__(self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+
+    def __iter__(self) -> Iterator[Json]:
+        """Yield {"type": ..., "object": ...} until the server, or `stop`, ends the watch."""
+        try:
+            while line := self._response.readline():
+                yield json.loads(line)
+        finally:
+            self._response.close()
+            self._connection.close()
+
+    def stop(self) -> None:
+        """End the iteration, also when it waits for the next event."""
+        if self._connection.sock is not None:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
