@@ -1,0 +1,27 @@
+"""NVFlare's client with Sitelog's gate: `python -m sitelog.gate` with the arguments of `...client.client_train`."""
+
+import os
+import runpy
+import sys
+
+from sitelog.gate import deployer, settings, word
+from sitelog.gate.publisher import Publisher
+
+CLIENT_TRAIN = "nvflare.private.fed.app.client.client_train"
+
+
+def main() -> None:
+    """Install the gate, then be NVFlare's client process."""
+    try:
+        chosen = settings.from_environment(os.environ)
+    except settings.SettingsError as error:
+        sys.exit(f"sitelog.gate: {error}")
+    publisher = Publisher(chosen)
+    words = word.Words(publisher.log_streaming, fail_closed=chosen.fail_closed)
+    word.install(words)
+    deployer.install(deployer.Gate(publisher, words, chosen))
+    runpy.run_module(CLIENT_TRAIN, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

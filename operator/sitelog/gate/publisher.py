@@ -1,0 +1,256 @@
+"""Job configurations as ConfigMaps: published so that the cluster's policy decides about them, and its answer read."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kubernetes import client, config
+from urllib3.exceptions import HTTPError
+
+from sitelog.core import labels, names
+from sitelog.core.policy import LogStreaming
+from sitelog.gate.settings import Settings
+
+MAX_BYTES = 1024 * 1024  # what the API server takes in one ConfigMap
+WORD_TIMEOUT = 2.0  # seconds for the question about a job that is already deployed: nothing waits for it but this job
+_PAUSE = 0.25  # seconds between two attempts
+_SHOWN = 600  # characters of an answer that messages show
+_DENIED = ("denied the request", "denied request")  # an admission webhook's refusal, an admission policy's refusal
+_NOT_FOUND, _CONFLICT, _TOO_MANY_REQUESTS, _SERVER_ERROR = 404, 409, 429, 500
+
+T = TypeVar("T")
+
+
+class PolicyRefusedError(Exception):
+    """The cluster answered, and the job must not run with this configuration."""
+
+
+class PolicyUnavailableError(Exception):
+    """The cluster could not be asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A published configuration as the cluster's policy left it.
+
+    Attributes
+    ----------
+    content : the configuration that the job must run with.
+    decision, reason, policy : the stamp, empty where no policy governs.
+    log_streaming : the policy's word, None where no policy governs.
+    """
+
+    content: bytes
+    decision: str
+    reason: str
+    policy: str
+    log_streaming: LogStreaming | None
+
+
+class Publisher:
+    """The gate's edge to the Kubernetes API.
+
+    The connection is made anew for each job: jobs are rare, credentials change, and an API that is down when the client
+    starts must not keep it from registering.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def publish(self, job_id: str, client_name: str, key: str, content: bytes) -> Answer:
+        """Create or replace the job's ConfigMap and return what the API server made of it.
+
+        Raises
+        ------
+        PolicyRefusedError
+            Admission refused the configuration, or the answer is not one for it.
+        PolicyUnavailableError
+            No answer within the time limit, or the API server did not let the gate ask.
+        """
+        if len(content) > MAX_BYTES:
+            raise PolicyUnavailableError(
+                f"{key} has {len(content)} bytes and a ConfigMap takes {MAX_BYTES}: move what is large out of it"
+            )
+        manifest = self._manifest(job_id, client_name, key, content)
+        deadline = time.monotonic() + self._settings.timeout
+        return _answer(_within(self._settings.timeout, lambda: self._write_until(deadline, manifest)), key)
+
+    def log_streaming(self, job_id: str, client_name: str) -> LogStreaming | None:
+        """Return what the policy says now about a job that was published before.
+
+        Raises
+        ------
+        PolicyUnavailableError
+            No answer within two seconds, or nothing is published for this job (any more).
+        """
+
+        def read() -> Any:
+            with self._connect() as api:
+                return client.CoreV1Api(api).read_namespaced_config_map(
+                    _name(job_id, client_name), self._settings.namespace, _request_timeout=WORD_TIMEOUT
+                )
+
+        try:
+            return _word(_within(WORD_TIMEOUT, read).metadata.annotations or {})
+        except client.ApiException as error:
+            raise PolicyUnavailableError(_message(error)) from error
+        except HTTPError as error:
+            raise PolicyUnavailableError(_shortened(str(error))) from error
+
+    def _connect(self) -> Any:
+        configuration = client.Configuration()
+        configuration.retries = False  # repeated here, where the time limit is known
+        try:
+            if self._settings.kubeconfig:
+                config.load_kube_config(self._settings.kubeconfig, client_configuration=configuration)
+            else:
+                config.load_incluster_config(client_configuration=configuration)
+        except (config.ConfigException, OSError) as error:
+            raise PolicyUnavailableError(
+                f"the Kubernetes API cannot be found ({_shortened(str(error))}): give this pod a service account token"
+            ) from error
+        return client.ApiClient(configuration)
+
+    def _manifest(self, job_id: str, client_name: str, key: str, content: bytes) -> dict[str, Any]:
+        manifest: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": _name(job_id, client_name),
+                "namespace": self._settings.namespace,
+                "labels": {
+                    names.LABEL_JOB: labels.label_value(job_id),
+                    names.LABEL_CLIENT: labels.label_value(client_name),
+                    names.LABEL_PUBLISHED_BY: names.PUBLISHED_BY_GATE,
+                },
+                "annotations": {names.ANNOTATION_JOB_ID: job_id, names.ANNOTATION_CLIENT_NAME: client_name},
+            },
+        }
+        try:
+            manifest["data"] = {key: content.decode("utf-8")}
+        except UnicodeDecodeError:
+            manifest["binaryData"] = {key: base64.b64encode(content).decode("ascii")}
+        return manifest
+
+    def _write_until(self, deadline: float, manifest: dict[str, Any]) -> Any:
+        with self._connect() as api:
+            core = client.CoreV1Api(api)
+            while True:
+                try:
+                    return _create_or_replace(core, manifest, deadline)
+                except client.ApiException as error:
+                    trouble = _trouble(error, self._settings.namespace)
+                except HTTPError as error:
+                    trouble = (
+                        f"{api.configuration.host} does not answer ({_shortened(str(error))}): check the API server"
+                    )
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise PolicyUnavailableError(trouble)
+                time.sleep(_PAUSE)
+
+
+def _name(job_id: str, client_name: str) -> str:
+    return labels.object_name(names.PUBLISHED_NAME_PREFIX, job_id, client_name)
+
+
+def _create_or_replace(core: Any, manifest: dict[str, Any], deadline: float) -> Any:
+    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    try:
+        return core.create_namespaced_config_map(
+            namespace, manifest, field_manager=names.FIELD_MANAGER, _request_timeout=_left(deadline)
+        )
+    except client.ApiException as error:
+        if error.status != _CONFLICT:
+            raise
+        try:  # the job was deployed before, or an answer was lost
+            return core.replace_namespaced_config_map(
+                name, namespace, manifest, field_manager=names.FIELD_MANAGER, _request_timeout=_left(deadline)
+            )
+        except client.ApiException as gone:
+            raise (error if gone.status == _NOT_FOUND else gone) from gone  # deleted in between: a conflict, to repeat
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), _PAUSE)
+
+
+def _trouble(error: client.ApiException, namespace: str) -> str:
+    """Say what a passing trouble is; raise what no repetition can mend."""
+    message = _message(error)
+    if any(words in message for words in _DENIED):
+        raise PolicyRefusedError(message) from error
+    status = error.status or 0
+    if status not in (_CONFLICT, _TOO_MANY_REQUESTS) and status < _SERVER_ERROR:
+        raise PolicyUnavailableError(
+            f"{message}: let this pod's service account create, get and update configmaps in namespace {namespace}"
+            if status in (401, 403)
+            else message
+        ) from error
+    return f"{message}: check Sitelog's webhook and the API server"
+
+
+def _message(error: client.ApiException) -> str:
+    try:
+        text = json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):  # not a Status of the API server's, perhaps a proxy's page
+        text = f"HTTP {error.status} {error.reason}"
+    return _shortened(str(text))
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 4] + " ..."
+
+
+def _answer(answered: Any, key: str) -> Answer:
+    contents = {name: text.encode("utf-8") for name, text in (answered.data or {}).items()}
+    contents.update((name, base64.b64decode(text)) for name, text in (answered.binary_data or {}).items())
+    if list(contents) != [key]:
+        raise PolicyRefusedError(
+            f"ConfigMap {answered.metadata.namespace}/{answered.metadata.name} came back with the keys "
+            f"{sorted(contents)} instead of {key} alone: look for another admission webhook that changes ConfigMaps"
+        )
+    stamps = answered.metadata.annotations or {}
+    return Answer(
+        content=contents[key],
+        decision=(answered.metadata.labels or {}).get(names.LABEL_DECISION, ""),
+        reason=stamps.get(names.ANNOTATION_REASON, ""),
+        policy=stamps.get(names.ANNOTATION_POLICY, ""),
+        log_streaming=_word(stamps),
+    )
+
+
+def _word(annotations: dict[str, str]) -> LogStreaming | None:
+    word = annotations.get(names.ANNOTATION_LOG_STREAMING)
+    if word is None:
+        return None
+    # A word that this gate does not know is no permission.
+    return LogStreaming.ALLOWED if word == LogStreaming.ALLOWED.value else LogStreaming.FORBIDDEN
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what `work` returns, in no more than this time.
+
+    The request timeouts of an HTTP client do not bound the look-up of a name, a credential program of a kubeconfig, or
+    a server that sends one byte at a time. The thread is left to end by itself.
+    """
+    outcome: futures.Future[T] = futures.Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="sitelog-gate", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except futures.TimeoutError as error:
+        raise PolicyUnavailableError(
+            f"the Kubernetes API did not answer within {seconds:g} s: check the API server and Sitelog's webhook"
+        ) from error

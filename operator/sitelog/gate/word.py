@@ -1,0 +1,90 @@
+"""The policy's word about each job, obeyed by the SiteLogStreamer in the client's parent process.
+
+Provisioned sites have NVFlare's SiteLogStreamer in their resources.json. It runs in the parent: before a job's launch
+it injects a JobLogStreamer into the deployed configuration, and when the job has ended it uploads the error log.
+Nothing on the job's pod stops that, and its only switch, `allow_log_streaming`, is read once and holds for every job.
+
+So its module's `is_log_streaming_allowed` is replaced by one that also asks the cluster, at the moment of use: the
+controller stamps a job's ConfigMap anew when a policy changes, and the word may have changed while the job ran. Nothing
+is kept on disk: what lies in the run folder is the job's to overwrite, and the ConfigMap's name follows from the job and
+the client, so a restarted parent finds the word again.
+
+- The site's own file says no: no, without a question.
+- The cluster says a word: that word.
+- No policy governs the job (now), or the cluster does not answer: the word of the deployment, if there was one.
+- No word at all: with failure policy Fail no, with Ignore the site's own file decides.
+"""
+
+import logging
+from collections.abc import Callable
+
+from nvflare.apis.fl_constant import FLContextKey
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.job_def import JobMetaKey
+from nvflare.app_common.logging import site_log_streamer
+
+from sitelog.core.policy import LogStreaming
+from sitelog.gate.publisher import PolicyUnavailableError
+
+logger = logging.getLogger(__name__)
+
+
+class Words:
+    """What the policy said about each job that this process deployed.
+
+    Parameters
+    ----------
+    ask
+        Returns what the cluster says now about a job id and a client name; raises `PolicyUnavailableError`.
+    fail_closed
+        What no word means: True forbids.
+    """
+
+    def __init__(self, ask: Callable[[str, str], LogStreaming | None], *, fail_closed: bool) -> None:
+        self._ask = ask
+        self._fail_closed = fail_closed
+        self._words: dict[str, LogStreaming | None] = {}
+
+    def remember(self, job_id: str, word: LogStreaming | None) -> None:
+        """Keep the word of a job's deployment."""
+        self._words[job_id] = word
+
+    def allow(self, job_id: str, client_name: str) -> bool:
+        """Whether the parent may stream this job's log."""
+        try:
+            word = self._ask(job_id, client_name)
+        except PolicyUnavailableError as error:
+            logger.warning("job %s: the log policy cannot be asked again (%s)", job_id, error)
+            return self._remembered(job_id)
+        if word is None:
+            return self._words.get(job_id) is not LogStreaming.FORBIDDEN
+        self.remember(job_id, word)
+        return word is LogStreaming.ALLOWED
+
+    def _remembered(self, job_id: str) -> bool:
+        if job_id not in self._words:
+            return not self._fail_closed
+        return self._words[job_id] is not LogStreaming.FORBIDDEN
+
+
+def install(words: Words) -> None:
+    """Make NVFlare's SiteLogStreamer in this process ask `words` too."""
+    site_allows = site_log_streamer.is_log_streaming_allowed
+
+    def is_log_streaming_allowed(fl_ctx: FLContext | None = None) -> bool:
+        if not site_allows(fl_ctx):
+            return False
+        job_id = _job_id(fl_ctx) if fl_ctx else None
+        if not fl_ctx or not job_id:
+            return True  # not about a job: SiteLogStreamer does nothing then
+        allowed = words.allow(job_id, fl_ctx.get_identity_name())
+        logger.debug("job %s: log streaming by the parent is %s", job_id, "allowed" if allowed else "forbidden")
+        return allowed
+
+    site_log_streamer.is_log_streaming_allowed = is_log_streaming_allowed
+
+
+def _job_id(fl_ctx: FLContext) -> str | None:
+    """Return the job that an event is about: before its launch from the job's meta, after its end from the context."""
+    meta = fl_ctx.get_prop(FLContextKey.JOB_META) or {}
+    return fl_ctx.get_prop(FLContextKey.CURRENT_JOB_ID) or fl_ctx.get_job_id() or meta.get(JobMetaKey.JOB_ID)
