@@ -1,0 +1,226 @@
+"""The decision about a whole ConfigMap: which of its keys hold a job's configuration, what becomes of them, the stamp."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from . import json_text
+from .decision import Verdict, decide, unusable
+from .names import (
+    ANNOTATION_CONFIG_DIGEST,
+    ANNOTATION_LOG_STREAMING,
+    ANNOTATION_POLICY,
+    ANNOTATION_POLICY_GENERATION,
+    ANNOTATION_REASON,
+    ANNOTATION_RESULT_DIGEST,
+    CONFIG_BASENAME,
+    LABEL_DECISION,
+    LABEL_MANAGED,
+    Decision,
+    Reason,
+)
+from .policy import InForce, LogStreaming, Policy, if_enforced, in_force
+
+# In the order in which NVFlare looks (nvflare/fuel/utils/config.py, ConfigFormat.config_ext_formats).
+EXTENSIONS: Final = (
+    ".json",
+    ".conf",
+    ".yml",
+    ".yaml",
+    ".json.default",
+    ".conf.default",
+    ".yml.default",
+    ".yaml.default",
+)
+CONFIG_KEYS: Final = tuple(CONFIG_BASENAME + extension for extension in EXTENSIONS)
+MAX_BYTES: Final = 1024 * 1024  # of all keys' data together; the API server accepts no more
+
+# What a stamp may go on saying while the word of the policy stays, although the text now needs nothing.
+_LASTING: Final = {
+    LogStreaming.ALLOWED: (Decision.INJECTED, Decision.DECLARED),
+    LogStreaming.FORBIDDEN: (Decision.STRIPPED, Decision.CLEAN),
+}
+# The one word for a ConfigMap with several configurations: the first of these that occurs.
+_GRAVEST: Final = (
+    Decision.REFUSED,
+    Decision.UNREADABLE,
+    Decision.STRIPPED,
+    Decision.INJECTED,
+    Decision.DECLARED,
+    Decision.CLEAN,
+)
+
+
+@dataclass(frozen=True)
+class ConfigMap:
+    """A ConfigMap as the decision sees it.
+
+    `immutable` says that its stored data cannot be changed any more; not that a new object asks to become so.
+    """
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    binary_data: Mapping[str, bytes] = field(default_factory=dict)
+    immutable: bool = False
+
+    @property
+    def configurations(self) -> dict[str, bytes]:
+        """The job configurations it holds, by key, in NVFlare's order."""
+        raw = {key: text.encode("utf-8", "surrogatepass") for key, text in self.data.items()} | dict(self.binary_data)
+        return {key: raw[key] for key in CONFIG_KEYS if key in raw}
+
+    def __str__(self) -> str:
+        return f"ConfigMap {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of a ConfigMap.
+
+    Attributes
+    ----------
+    decision, reason : the codes, as the stamp, metrics and logs have them.
+    policy : the policy that decided, or None where nobody governs the object.
+    message : a sentence for a person: the object, the key, the policy, the next step.
+    texts : the new text of each configuration that changes, by key.
+    labels, annotations : the stamp; empty where nobody governs the object.
+    warnings : what the person who sent the object should see.
+    """
+
+    decision: Decision
+    reason: Reason
+    policy: Policy | None = None
+    message: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def decide_configmap(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
+    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`)."""
+    force = in_force(concerned)
+    outcome = _decide(configmap, force)
+    rehearsed = if_enforced(concerned)
+    if rehearsed == force:
+        return outcome
+    return _with_rehearsal(outcome, _decide(configmap, rehearsed))
+
+
+def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
+    policy, configurations = force.governing, configmap.configurations
+    if policy is None or not configurations:
+        return Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: no policy governs it")
+    verdicts = _verdicts(configmap, configurations, policy)
+    key, verdict = min(verdicts.items(), key=lambda item: _GRAVEST.index(item[1].decision))
+    texts = {
+        k: v.text for k, v in verdicts.items() if v.text is not None and v.text.encode() != configurations[k]
+    }
+    if texts and configmap.immutable:
+        message = "it is immutable and cannot be changed; delete the ConfigMap and create it again"
+        refused = policy.log_streaming is LogStreaming.FORBIDDEN
+        verdict = Verdict(Decision.REFUSED if refused else Decision.UNREADABLE, Reason.IMMUTABLE, message, None)
+        texts = {}
+    message = _sentence(configmap, key, verdict, policy)
+    labels, annotations = _stamp(configmap, configurations, texts, verdict, policy)
+    return Outcome(
+        decision=Decision(labels[LABEL_DECISION]),
+        reason=Reason(annotations[ANNOTATION_REASON]),
+        policy=policy,
+        message=message,
+        texts=texts,
+        labels=labels,
+        annotations=annotations,
+        warnings=(message,) if verdict.decision is Decision.UNREADABLE else (),
+    )
+
+
+def _verdicts(configmap: ConfigMap, configurations: Mapping[str, bytes], policy: Policy) -> dict[str, Verdict]:
+    """Decide each key: a streamer goes from all of them, and is added to the one that NVFlare would read."""
+    forbidden = policy.log_streaming is LogStreaming.FORBIDDEN
+    keys = list(configurations) if forbidden else list(configurations)[:1]
+    other = sum(map(len, configmap.data)) + sum(map(len, configmap.binary_data))
+    other += sum(len(text.encode("utf-8", "surrogatepass")) for text in configmap.data.values())
+    other += sum(map(len, configmap.binary_data.values()))
+    ours = configmap.labels.get(LABEL_DECISION) == Decision.INJECTED
+    return {
+        key: _verdict(key, raw, policy, room=MAX_BYTES - other + len(raw), injected_before=ours)
+        for key, raw in configurations.items()
+        if key in keys
+    }
+
+
+def _verdict(key: str, raw: bytes, policy: Policy, *, room: int, injected_before: bool) -> Verdict:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        message = f"it is not UTF-8 text (byte {error.start})"
+        return replace(unusable("", policy.log_streaming, Reason.NOT_UTF8, message), text=None)
+    if not key.removesuffix(".default").endswith(".json"):
+        message = "only JSON configurations can be worked with"
+        return unusable(text, policy.log_streaming, Reason.FORMAT_UNSUPPORTED, message)
+    verdict = decide(text, policy.log_streaming, policy.streamer, injected_before=injected_before)
+    if verdict.text is None or verdict.text == text or len(verdict.text) <= room:
+        return verdict
+    compact = json_text.dump(json_text.parse(verdict.text), compact=True)
+    if len(compact) <= room:
+        return Verdict(verdict.decision, verdict.reason, verdict.message, compact)
+    return unusable(text, policy.log_streaming, Reason.TOO_LARGE, "it would not fit into a ConfigMap afterwards")
+
+
+def _sentence(configmap: ConfigMap, key: str, verdict: Verdict, policy: Policy) -> str:
+    return f"{configmap}, key {key}: {verdict.message} (SiteLogPolicy {policy.key}: log streaming {policy.log_streaming.value})"
+
+
+def _stamp(
+    configmap: ConfigMap,
+    before: Mapping[str, bytes],
+    texts: Mapping[str, str],
+    verdict: Verdict,
+    policy: Policy,
+) -> tuple[dict[str, str], dict[str, str]]:
+    decision, reason, digest = verdict.decision.value, verdict.reason.value, _digest(before)
+    result = _digest({key: texts[key].encode() if key in texts else raw for key, raw in before.items()})
+    earlier = configmap.annotations
+    if not texts and earlier.get(ANNOTATION_RESULT_DIGEST) == result:
+        # The text stands as an earlier decision left it: the stamp goes on saying how it came about.
+        lasting = configmap.labels.get(LABEL_DECISION)
+        if verdict.decision in _LASTING[policy.log_streaming] and lasting in _LASTING[policy.log_streaming]:
+            decision = str(lasting)
+            reason = earlier.get(ANNOTATION_REASON, reason)
+            digest = earlier.get(ANNOTATION_CONFIG_DIGEST, digest)
+    return (
+        {LABEL_MANAGED: "true", LABEL_DECISION: decision},
+        {
+            ANNOTATION_POLICY: policy.key,
+            ANNOTATION_POLICY_GENERATION: str(policy.generation),
+            ANNOTATION_LOG_STREAMING: policy.log_streaming.value,
+            ANNOTATION_REASON: reason,
+            ANNOTATION_CONFIG_DIGEST: digest,
+            ANNOTATION_RESULT_DIGEST: result,
+        },
+    )
+
+
+def _digest(configurations: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for key, raw in configurations.items():
+        digest.update(f"{key}\0{len(raw)}\0".encode() + raw)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _with_rehearsal(outcome: Outcome, rehearsed: Outcome) -> Outcome:
+    """Add what would happen if the policies in mode DryRun were enforced, where that differs."""
+    same = (outcome.decision, outcome.texts) == (rehearsed.decision, rehearsed.texts)
+    if same or rehearsed.policy is None:
+        return outcome
+    warning = f"DryRun of SiteLogPolicy {rehearsed.policy.key}: would be {rehearsed.decision.value}. {rehearsed.message}"
+    return replace(
+        outcome,
+        reason=Reason.DRY_RUN if outcome.policy is None else outcome.reason,
+        warnings=(*outcome.warnings, warning),
+    )

@@ -1,0 +1,118 @@
+"""What a job pod's end means: how it came about, in a word and in a sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from .pod import JobPod, PodEvent, Terminated, Waiting
+
+
+class End(str, Enum):
+    """How a job pod ended. Only `Completed` says that the process came to its own end without an error code.
+
+    It does not say that the FL job succeeded: an executor that raises ends in exit code 0 as well.
+    """
+
+    COMPLETED = "Completed"
+    ERROR = "Error"
+    SIGNALLED = "Signalled"
+    OOM_KILLED = "OOMKilled"
+    EVICTED = "Evicted"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    NODE_LOST = "NodeLost"
+    IMAGE_PULL = "ImagePull"
+    START_ERROR = "StartError"
+    UNSCHEDULABLE = "Unschedulable"
+    DELETED = "Deleted"
+
+
+@dataclass(frozen=True)
+class PodEnd:
+    """The end of a job pod: a word, a sentence, and when (RFC 3339, or empty where nobody knows)."""
+
+    end: End
+    message: str
+    at: str = ""
+
+    @property
+    def died(self) -> bool:
+        """Whether the job process did not come to its own end, so that NVFlare itself may have lost its error log."""
+        return self.end is not End.COMPLETED
+
+
+_STATUS_REASONS = {
+    "Evicted": End.EVICTED,
+    "Preempting": End.EVICTED,
+    "DeadlineExceeded": End.DEADLINE_EXCEEDED,
+    "NodeLost": End.NODE_LOST,
+    "NodeShutdown": End.EVICTED,
+    "Terminated": End.EVICTED,  # by a node that shuts down gracefully
+    "DeletionByPodGC": End.NODE_LOST,
+}
+_IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
+_START_REASONS = ("RunContainerError", "CreateContainerConfigError", "CreateContainerError", "StartError")
+
+
+def pod_end(pod: JobPod, *, gone: bool = False, events: Sequence[PodEvent] = ()) -> PodEnd | None:
+    """Tell how a pod ended, or None while it has not.
+
+    Parameters
+    ----------
+    pod : as last seen.
+    gone : the API no longer has it.
+    events : about this pod; they outlive it, and are all that tells why one never started.
+    """
+    if isinstance(pod.state, Terminated):
+        return _terminated(pod, pod.state)
+    if pod.phase in ("Failed", "Succeeded"):
+        end = _STATUS_REASONS.get(pod.reason, End.ERROR if pod.phase == "Failed" else End.COMPLETED)
+        return PodEnd(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
+    if not gone:
+        return None
+    return _vanished(pod, events)
+
+
+def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
+    code, at = state.exit_code, state.finished_at
+    if pod.reason in _STATUS_REASONS:
+        message = _said(f"the pod was stopped, exit code {code}", pod.reason, pod.message)
+        return PodEnd(_STATUS_REASONS[pod.reason], message, at)
+    if state.reason == "OOMKilled":
+        return PodEnd(End.OOM_KILLED, f"the container ran out of memory and was killed (OOMKilled, exit code {code})", at)
+    if state.reason in _START_REASONS:
+        return PodEnd(End.START_ERROR, f"the container could not start ({state.reason}, exit code {code})", at)
+    if code == 0:
+        return PodEnd(End.COMPLETED, "the process ended with exit code 0", at)
+    if 128 < code < 160:  # noqa: PLR2004 - 128 + the signal's number, as shells and runtimes write it
+        return PodEnd(End.SIGNALLED, f"the process was ended by signal {code - 128} (exit code {code})", at)
+    return PodEnd(End.ERROR, f"the process ended with exit code {code}", at)
+
+
+def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:
+    """Tell about a pod that was deleted before its container ended."""
+    if pod.running:
+        return PodEnd(End.DELETED, "the pod was deleted while the job was running", pod.deleted_at)
+    waiting = pod.state.reason if isinstance(pod.state, Waiting) else ""
+    warnings = [event for event in events if event.type == "Warning"]
+    for event in warnings:
+        text = f"{event.reason} {event.message}"
+        if "pull" in text.lower() or any(reason in text for reason in _IMAGE_REASONS):
+            return PodEnd(End.IMAGE_PULL, _said("the image could not be pulled", event.reason, event.message), pod.deleted_at)
+    if waiting in _IMAGE_REASONS:
+        message = _said("the image could not be pulled", waiting, pod.state.message if isinstance(pod.state, Waiting) else "")
+        return PodEnd(End.IMAGE_PULL, message, pod.deleted_at)
+    for event in warnings:
+        if event.reason == "FailedScheduling":
+            return PodEnd(End.UNSCHEDULABLE, _said("no node could take the pod", "", event.message), pod.deleted_at)
+    if pod.unschedulable:
+        return PodEnd(End.UNSCHEDULABLE, _said("no node could take the pod", "", pod.unschedulable), pod.deleted_at)
+    if warnings or waiting in _START_REASONS:
+        reason, text = (warnings[-1].reason, warnings[-1].message) if warnings else (waiting, "")
+        return PodEnd(End.START_ERROR, _said("the container never started", reason, text), pod.deleted_at)
+    return PodEnd(End.DELETED, "the pod was deleted before the job started", pod.deleted_at)
+
+
+def _said(what: str, reason: str, message: str) -> str:
+    """Add what Kubernetes says about it, on one line."""
+    said = ": ".join(part for part in (reason, " ".join(message.split())[:500]) if part)
+    return f"{what} ({said})" if said else what
