@@ -49,7 +49,7 @@ class Federation:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port, self._admin_port = _free_ports(2)
+        self.port = _free_port()
         self.job_store = directory / "jobs-storage"
         self.staging = directory / "staging"
         self._logs = directory / "logs"
@@ -172,13 +172,16 @@ class Federation:
         def participant(name: str, kind: str, **more: object) -> dict[str, object]:
             return {"name": name, "type": kind, "org": "sitelog", **more}
 
-        ports = {"fed_learn_port": self.port, "admin_port": self._admin_port, "host_names": ["127.0.0.1"]}
+        server = {
+            "fed_learn_port": self.port,
+            "host_names": ["127.0.0.1"],
+        }  # one port for sites and admins: the default
         impl = "nvflare.lighter.impl"
         project = {
             "api_version": 3,
             "name": "sitelog",
             "participants": [
-                participant("localhost", "server", **ports),
+                participant("localhost", "server", **server),
                 participant(SITE, "client"),
                 participant(COURIER, "client"),
                 participant(MEMBER, "admin", role="member"),
@@ -262,9 +265,7 @@ def _let_members_look(authorization: dict[str, Any]) -> None:
     member.update(list_job="any", download_job_components="any")
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as open_until_all_are_known:
-        sockets = [open_until_all_are_known.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
