@@ -5,9 +5,9 @@ it injects a JobLogStreamer into the deployed configuration, and when the job ha
 Nothing on the job's pod stops that, and its only switch, `allow_log_streaming`, is read once and holds for every job.
 
 So its module's `is_log_streaming_allowed` is replaced by one that also asks the cluster, at the moment of use: the
-controller stamps a job's ConfigMap anew when a policy changes, and the word may have changed while the job ran. Nothing
-is kept on disk: what lies in the run folder is the job's to overwrite, and the ConfigMap's name follows from the job and
-the client, so a restarted parent finds the word again.
+controller stamps a job's ConfigMap anew when a policy changes, and the word may have changed while the job ran.
+Nothing is kept on disk: what lies in the run folder is the job's to overwrite, and the ConfigMap's name follows from
+the job and the client, so a restarted parent finds the word again.
 
 - The site's own file says no: no, without a question.
 - The cluster says a word: that word.
@@ -49,6 +49,10 @@ class Words:
         """Keep the word of a job's deployment."""
         self._words[job_id] = word
 
+    def of(self, job_id: str) -> LogStreaming | None:
+        """Return the last word about a job, None where no policy governed it or nothing was heard."""
+        return self._words.get(job_id)
+
     def allow(self, job_id: str, client_name: str) -> bool:
         """Whether the parent may stream this job's log."""
         try:
@@ -57,14 +61,14 @@ class Words:
             logger.warning("job %s: the log policy cannot be asked again (%s)", job_id, error)
             return self._remembered(job_id)
         if word is None:
-            return self._words.get(job_id) is not LogStreaming.FORBIDDEN
+            return self.of(job_id) is not LogStreaming.FORBIDDEN
         self.remember(job_id, word)
         return word is LogStreaming.ALLOWED
 
     def _remembered(self, job_id: str) -> bool:
         if job_id not in self._words:
             return not self._fail_closed
-        return self._words[job_id] is not LogStreaming.FORBIDDEN
+        return self.of(job_id) is not LogStreaming.FORBIDDEN
 
 
 def install(words: Words) -> None:
