@@ -1,4 +1,4 @@
-"""An API that refuses, is not there, does not answer or has lost its webhook; and what the failure policy makes of it."""
+"""An API that refuses, is not there, does not answer or lost its webhook; and what the failure policy makes of it."""
 
 import contextlib
 import logging
@@ -102,17 +102,17 @@ def assert_passes(here: GatedSite, caplog: pytest.LogCaptureFixture, *parts: str
 
 
 def assert_follows_the_failure_policy(
-    make: Callable[[bool], GatedSite], caplog: pytest.LogCaptureFixture, *parts: str
+    make: Callable[..., GatedSite], caplog: pytest.LogCaptureFixture, *parts: str
 ) -> None:
-    assert_fails(make(True), *parts)
+    assert_fails(make(fail_closed=True), *parts)
     caplog.clear()
-    assert_passes(make(False), caplog, *parts)
+    assert_passes(make(fail_closed=False), caplog, *parts)
 
 
 def test_nothing_listens(site: Sites, closed_port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere = kubeconfig_for(f"https://127.0.0.1:{closed_port}", tmp_path)
     assert_follows_the_failure_policy(
-        lambda closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=closed, timeout=1),
+        lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=1),
         caplog,
         f"https://127.0.0.1:{closed_port} does not answer",
         "check the API server",
@@ -123,7 +123,9 @@ def test_a_server_that_accepts_and_says_nothing(site: Sites, tmp_path: Path, cap
     with server(say_nothing) as port:
         elsewhere = kubeconfig_for(f"https://127.0.0.1:{port}", tmp_path)
         assert_follows_the_failure_policy(
-            lambda closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=closed, timeout=1), caplog, "answer"
+            lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=1),
+            caplog,
+            "answer",
         )
 
 
@@ -131,7 +133,7 @@ def test_a_server_that_sends_one_byte_at_a_time(site: Sites, tmp_path: Path, cap
     with server(drip) as port:
         elsewhere = kubeconfig_for(f"http://127.0.0.1:{port}", tmp_path)
         assert_follows_the_failure_policy(
-            lambda closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=closed, timeout=1),
+            lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=1),
             caplog,
             "did not answer within 1 s",
         )
@@ -153,7 +155,7 @@ def test_a_service_account_without_rights(
 ) -> None:
     identity = control_plane.service_account_kubeconfig(where.ALLOWED, "default")
     assert_follows_the_failure_policy(
-        lambda closed: site(where.ALLOWED, kubeconfig=identity, fail_closed=closed),
+        lambda *, fail_closed: site(where.ALLOWED, kubeconfig=identity, fail_closed=fail_closed),
         caplog,
         'User "system:serviceaccount:gate-allowed:default" cannot create resource "configmaps"',
         "let this pod's service account create, get and update configmaps in namespace gate-allowed",
@@ -180,7 +182,7 @@ def test_a_token_that_is_not_valid(site: Sites, control_plane: ControlPlane, tmp
 
 def test_a_webhook_that_is_down_is_no_refusal(site: Sites, caplog: pytest.LogCaptureFixture) -> None:
     assert_follows_the_failure_policy(
-        lambda closed: site(where.WEBHOOK_DOWN, fail_closed=closed, timeout=1),
+        lambda *, fail_closed: site(where.WEBHOOK_DOWN, fail_closed=fail_closed, timeout=1),
         caplog,
         'failed calling webhook "configmaps.stand-in.test"',
         "check Sitelog's webhook",

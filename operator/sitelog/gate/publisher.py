@@ -21,7 +21,7 @@ WORD_TIMEOUT = 2.0  # seconds for the question about a job that is already deplo
 _PAUSE = 0.25  # seconds between two attempts
 _SHOWN = 600  # characters of an answer that messages show
 _DENIED = ("denied the request", "denied request")  # an admission webhook's refusal, an admission policy's refusal
-_NOT_FOUND, _CONFLICT, _TOO_MANY_REQUESTS, _SERVER_ERROR = 404, 409, 429, 500
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY_REQUESTS, _SERVER_ERROR = 401, 403, 404, 409, 429, 500
 
 T = TypeVar("T")
 
@@ -144,11 +144,12 @@ class Publisher:
                 try:
                     return _create_or_replace(core, manifest, deadline)
                 except client.ApiException as error:
-                    trouble = _trouble(error, self._settings.namespace)
+                    if error.status:
+                        trouble = _trouble(error, self._settings.namespace)
+                    else:  # the Kubernetes client's way to say that TLS failed
+                        trouble = _no_answer(api, str(error.reason))
                 except HTTPError as error:
-                    trouble = (
-                        f"{api.configuration.host} does not answer ({_shortened(str(error))}): check the API server"
-                    )
+                    trouble = _no_answer(api, str(error))
                 if time.monotonic() + _PAUSE >= deadline:
                     raise PolicyUnavailableError(trouble)
                 time.sleep(_PAUSE)
@@ -184,14 +185,17 @@ def _trouble(error: client.ApiException, namespace: str) -> str:
     message = _message(error)
     if any(words in message for words in _DENIED):
         raise PolicyRefusedError(message) from error
-    status = error.status or 0
-    if status not in (_CONFLICT, _TOO_MANY_REQUESTS) and status < _SERVER_ERROR:
+    if error.status in (_UNAUTHORIZED, _FORBIDDEN):
         raise PolicyUnavailableError(
             f"{message}: let this pod's service account create, get and update configmaps in namespace {namespace}"
-            if status in (401, 403)
-            else message
         ) from error
+    if error.status not in (_CONFLICT, _TOO_MANY_REQUESTS) and error.status < _SERVER_ERROR:
+        raise PolicyUnavailableError(message) from error
     return f"{message}: check Sitelog's webhook and the API server"
+
+
+def _no_answer(api: Any, why: str) -> str:
+    return f"{api.configuration.host} does not answer ({_shortened(why)}): check the API server"
 
 
 def _message(error: client.ApiException) -> str:
