@@ -7,6 +7,7 @@ import pytest
 
 from support.control_plane import ControlPlane
 from support.fixtures_federation import federation  # noqa: F401 - a fixture
+from support.kubelet import PlayedKubelet
 from support.wait import wait_for
 
 
@@ -14,6 +15,13 @@ from support.wait import wait_for
 def control_plane() -> Iterator[ControlPlane]:
     """Real etcd, kube-apiserver and kube-controller-manager."""
     with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kubelet(control_plane: ControlPlane) -> Iterator[PlayedKubelet]:
+    """One node, on which Sitelog's own pods run and a test plays the others."""
+    with PlayedKubelet(control_plane) as running:
         yield running
 
 

@@ -143,5 +143,6 @@ class Watch:
 
     def stop(self) -> None:
         """End the iteration, also when it waits for the next event."""
-        if self._connection.sock is not None:
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        if (connected := self._connection.sock) is not None:
+            with contextlib.suppress(OSError):  # it has just ended by itself
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # below TLS, which is not made for two threads
