@@ -1,0 +1,47 @@
+# Every target works from a fresh clone: it needs Python 3.11+ with venv and, for the control plane, Go 1.26+.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv tools check test demo clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY) ## .venv with the project (editable) and everything its tests need
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Sitelog needs Python 3.11 or newer; $(PYTHON) is older or missing. Try: make PYTHON=python3.11 venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "==> Installing the project and its tools into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[upload,dev]'
+	@touch $@
+
+tools: $(READY) ## etcd, kube-apiserver, kube-controller-manager, kubectl, helm (built once, about 8 minutes on 2 cores)
+	@$(BIN)/python tests/support/binaries.py
+
+check: $(READY) ## style, types and the arrows between the rooms
+	@echo "==> ruff check"
+	@$(BIN)/ruff check
+	@echo "==> ruff format --check"
+	@$(BIN)/ruff format --check
+	@echo "==> mypy"
+	@$(BIN)/mypy
+	@echo "==> lint-imports"
+	@$(BIN)/lint-imports
+
+test: tools ## all tests, on a real control plane and a real FL server
+	@echo "==> pytest"
+	@$(BIN)/pytest
+
+demo: tools ## the whole story on this machine, step by step
+	@$(BIN)/python tests/demo/demo.py
+
+clean: ## remove .venv and what the tools left in this folder (the built programs stay in the user's cache)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +
