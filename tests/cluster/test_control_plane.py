@@ -7,9 +7,41 @@ from pathlib import Path
 
 import pytest
 
-from support.binaries import kubernetes_version
+from support.binaries import PACKAGES, ToolsError, kubernetes_version, tools_folder
 from support.control_plane import CommandError, ControlPlane
 from support.wait import wait_for
+
+
+def test_programs_are_taken_from_kubebuilder_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).write_text(name)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    folder = tools_folder()
+
+    assert {name: (folder / name).read_text() for name in PACKAGES} == {name: name for name in PACKAGES}
+
+
+def test_without_go_the_next_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ToolsError, match=r"no `go` on PATH. Install Go 1\.26"):
+        tools_folder()
+
+
+def test_an_old_go_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_go = tmp_path / "go"
+    old_go.write_text("#!/bin/sh\necho go1.19.8\n")
+    old_go.chmod(0o755)
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ToolsError, match=r"needs Go 1\.26.* or newer, .*go1\.19\.8"):
+        tools_folder()
 
 
 def test_the_api_server_has_the_pinned_version(control_plane: ControlPlane) -> None:
