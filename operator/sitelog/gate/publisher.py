@@ -114,7 +114,10 @@ class Publisher:
             raise PolicyUnavailableError(
                 f"the Kubernetes API cannot be found ({_shortened(str(error))}): give this pod a service account token"
             ) from error
-        return client.ApiClient(configuration)
+        api = client.ApiClient(configuration)
+        # Closing the ApiClient leaves its idle connections to the garbage collector.
+        api.set_default_header("Connection", "close")
+        return api
 
     def _manifest(self, job_id: str, client_name: str, key: str, content: bytes) -> dict[str, Any]:
         manifest: dict[str, Any] = {
