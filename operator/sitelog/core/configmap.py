@@ -1,4 +1,4 @@
-"""The decision about a whole ConfigMap: which of its keys hold a job's configuration, what becomes of them, the stamp."""
+"""The decision about a whole ConfigMap: which keys hold a job's configuration, what becomes of them, the stamp."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -117,9 +117,7 @@ def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
         return Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: no policy governs it")
     verdicts = _verdicts(configmap, configurations, policy)
     key, verdict = min(verdicts.items(), key=lambda item: _GRAVEST.index(item[1].decision))
-    texts = {
-        k: v.text for k, v in verdicts.items() if v.text is not None and v.text.encode() != configurations[k]
-    }
+    texts = {k: v.text for k, v in verdicts.items() if v.text is not None and v.text.encode() != configurations[k]}
     if texts and configmap.immutable:
         message = "it is immutable and cannot be changed; delete the ConfigMap and create it again"
         refused = policy.log_streaming is LogStreaming.FORBIDDEN
@@ -173,7 +171,8 @@ def _verdict(key: str, raw: bytes, policy: Policy, *, room: int, injected_before
 
 
 def _sentence(configmap: ConfigMap, key: str, verdict: Verdict, policy: Policy) -> str:
-    return f"{configmap}, key {key}: {verdict.message} (SiteLogPolicy {policy.key}: log streaming {policy.log_streaming.value})"
+    word = f"SiteLogPolicy {policy.key}: log streaming {policy.log_streaming.value}"
+    return f"{configmap}, key {key}: {verdict.message} ({word})"
 
 
 def _stamp(
@@ -218,7 +217,9 @@ def _with_rehearsal(outcome: Outcome, rehearsed: Outcome) -> Outcome:
     same = (outcome.decision, outcome.texts) == (rehearsed.decision, rehearsed.texts)
     if same or rehearsed.policy is None:
         return outcome
-    warning = f"DryRun of SiteLogPolicy {rehearsed.policy.key}: would be {rehearsed.decision.value}. {rehearsed.message}"
+    warning = (
+        f"DryRun of SiteLogPolicy {rehearsed.policy.key}: would be {rehearsed.decision.value}. {rehearsed.message}"
+    )
     return replace(
         outcome,
         reason=Reason.DRY_RUN if outcome.policy is None else outcome.reason,

@@ -94,4 +94,4 @@ def pack(log: bytes) -> bytes:
 
 
 def _cut_notice(missing: int) -> bytes:
-    return f"[sitelog: the first {missing} bytes of this error log were cut, see errorLog.maxBytes of the policy]\n".encode()
+    return f"[sitelog: the first {missing} bytes of this log were cut, see errorLog.maxBytes of the policy]\n".encode()

@@ -49,7 +49,9 @@ def parse_identity(argv: Sequence[str]) -> Identity:
         message = f"its command line is not one of NVFlare's ({error}); start it by NVFlare's launcher"
         raise IdentityError(Reason.JOB_ID_MISSING, message) from None
     if not options.job_id:
-        raise IdentityError(Reason.JOB_ID_MISSING, "its command line has no job id (-n); start it by NVFlare's launcher")
+        raise IdentityError(
+            Reason.JOB_ID_MISSING, "its command line has no job id (-n); start it by NVFlare's launcher"
+        )
     if not options.client_name:
         message = "its command line has no client name (-c); start it by NVFlare's launcher"
         raise IdentityError(Reason.CLIENT_NAME_MISSING, message)

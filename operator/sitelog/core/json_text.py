@@ -1,6 +1,7 @@
 """Configuration text to a JSON value and back, with NVFlare's own reader: Python's `json`.
 
-Not a faster one: the value has to be what NVFlare will see, with its NaN, its big integers and its last of two equal keys.
+Not a faster one: the value has to be what NVFlare will see, with its NaN, its big integers and its last of two equal
+keys.
 """
 
 import json

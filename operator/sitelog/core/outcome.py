@@ -73,22 +73,24 @@ def pod_end(pod: JobPod, *, gone: bool = False, events: Sequence[PodEvent] = ())
 
 
 def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
-    code, at = state.exit_code, state.finished_at
+    code = state.exit_code
     if pod.reason in _STATUS_REASONS:
+        end = _STATUS_REASONS[pod.reason]
         message = _said(f"the pod was stopped, exit code {code}", pod.reason, pod.message)
-        return PodEnd(_STATUS_REASONS[pod.reason], message, at)
-    if state.reason == "OOMKilled":
-        return PodEnd(End.OOM_KILLED, f"the container ran out of memory and was killed (OOMKilled, exit code {code})", at)
-    if state.reason in _START_REASONS:
-        return PodEnd(End.START_ERROR, f"the container could not start ({state.reason}, exit code {code})", at)
-    if code == 0:
-        return PodEnd(End.COMPLETED, "the process ended with exit code 0", at)
-    if 128 < code < 160:  # noqa: PLR2004 - 128 + the signal's number, as shells and runtimes write it
-        return PodEnd(End.SIGNALLED, f"the process was ended by signal {code - 128} (exit code {code})", at)
-    return PodEnd(End.ERROR, f"the process ended with exit code {code}", at)
+    elif state.reason == "OOMKilled":
+        end, message = End.OOM_KILLED, f"the container ran out of memory and was killed (OOMKilled, exit code {code})"
+    elif state.reason in _START_REASONS:
+        end, message = End.START_ERROR, f"the container could not start ({state.reason}, exit code {code})"
+    elif code == 0:
+        end, message = End.COMPLETED, "the process ended with exit code 0"
+    elif 128 < code < 160:  # noqa: PLR2004 - 128 + the signal's number, as shells and runtimes write it
+        end, message = End.SIGNALLED, f"the process was ended by signal {code - 128} (exit code {code})"
+    else:
+        end, message = End.ERROR, f"the process ended with exit code {code}"
+    return PodEnd(end, message, state.finished_at)
 
 
-def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:
+def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR0911 - one for each way to vanish
     """Tell about a pod that was deleted before its container ended."""
     if pod.running:
         return PodEnd(End.DELETED, "the pod was deleted while the job was running", pod.deleted_at)
@@ -97,9 +99,13 @@ def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:
     for event in warnings:
         text = f"{event.reason} {event.message}"
         if "pull" in text.lower() or any(reason in text for reason in _IMAGE_REASONS):
-            return PodEnd(End.IMAGE_PULL, _said("the image could not be pulled", event.reason, event.message), pod.deleted_at)
+            return PodEnd(
+                End.IMAGE_PULL, _said("the image could not be pulled", event.reason, event.message), pod.deleted_at
+            )
     if waiting in _IMAGE_REASONS:
-        message = _said("the image could not be pulled", waiting, pod.state.message if isinstance(pod.state, Waiting) else "")
+        message = _said(
+            "the image could not be pulled", waiting, pod.state.message if isinstance(pod.state, Waiting) else ""
+        )
         return PodEnd(End.IMAGE_PULL, message, pod.deleted_at)
     for event in warnings:
         if event.reason == "FailedScheduling":

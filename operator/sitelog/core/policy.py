@@ -11,7 +11,7 @@ from enum import Enum
 
 
 class LogStreaming(str, Enum):
-    """May a job stream its log to the FL server?"""
+    """Whether a job may stream its log to the FL server."""
 
     ALLOWED = "Allowed"
     FORBIDDEN = "Forbidden"
@@ -141,7 +141,7 @@ class Policy:
 class InForce:
     """What the policies say together about one object; all are in rank order and in mode Enforce.
 
-    `governing` decides: the first forbidding policy, else the first allowing one, else None (nobody governs the object).
+    `governing` decides: the first forbidding policy, else the first allowing one, else None: nobody governs the object.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -183,10 +183,10 @@ def applicable(
 
 
 def in_force(concerned: Iterable[Policy]) -> InForce:
-    """What is enforced, out of what `applicable` returned."""
+    """Keep what is enforced, out of what `applicable` returned."""
     return InForce(tuple(policy for policy in concerned if policy.mode is Mode.ENFORCE))
 
 
 def if_enforced(concerned: Iterable[Policy]) -> InForce:
-    """What would be enforced if every DryRun policy were in mode Enforce."""
+    """Keep what would be enforced if every DryRun policy were in mode Enforce."""
     return InForce(tuple(concerned))

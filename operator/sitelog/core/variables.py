@@ -125,7 +125,7 @@ def _reference(expression: str, scope: Scope) -> tuple[Any, Scope]:
     return value, Scope(scope.variables, {**scope.local, **{key.strip(): text for key, _, text in given}})
 
 
-def _format(text: str, scope: Scope) -> Any:
+def _format(text: str, scope: Scope) -> Any:  # noqa: PLR0911 - one for each of NVFlare's ways
     if "{" not in text and "}" not in text:
         return text
     if "${" in text:

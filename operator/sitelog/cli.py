@@ -1,0 +1,172 @@
+"""The program `sitelog`: one command for each process, and `check` for a person."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sitelog.core.durations import parse_duration
+from sitelog.core.policy import Policy
+from sitelog.settings import ControllerSettings, WebhookSettings
+from sitelog.telemetry import logs
+
+app = typer.Typer(
+    help="A federated-learning site's log policy, in the Kubernetes API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class LogFormat(str, Enum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Output(str, Enum):
+    """How `check` answers."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Duration = Annotated[float, typer.Option(parser=_seconds, metavar="DURATION")]
+RootNamespace = Annotated[str, typer.Option(envvar="SITELOG_ROOT_NAMESPACE", help="Namespace of the release.")]
+HealthPort = Annotated[int, typer.Option(envvar="SITELOG_HEALTH_PORT", help="For /healthz, /readyz and /metrics.")]
+LogFormatOption = Annotated[LogFormat, typer.Option(envvar="SITELOG_LOG_FORMAT")]
+LogLevel = Annotated[str, typer.Option(envvar="SITELOG_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")]
+
+
+@app.command()
+def webhook(
+    root_namespace: RootNamespace,
+    certificate_dir: Annotated[Path, typer.Option(envvar="SITELOG_CERTIFICATE_DIR", help="Has tls.crt and tls.key.")],
+    port: Annotated[int, typer.Option(envvar="SITELOG_PORT")] = 9443,
+    health_port: HealthPort = 8080,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevel = "INFO",
+) -> None:
+    """Answer admission reviews."""
+    from sitelog.webhook.process import run  # noqa: PLC0415 - each process loads its own room only
+
+    logs.set_up(log_level, log_format.value)
+    _serve(run(WebhookSettings(root_namespace, port, health_port, certificate_dir)))
+
+
+@app.command()
+def controller(
+    root_namespace: RootNamespace,
+    upload_image: Annotated[str, typer.Option(envvar="SITELOG_UPLOAD_IMAGE", help="Image of upload Jobs.")],
+    certificate_secret: Annotated[
+        str, typer.Option(envvar="SITELOG_CERTIFICATE_SECRET", help="Secret to keep the webhook's certificate in.")
+    ] = "",
+    webhook_configuration: Annotated[
+        str, typer.Option(envvar="SITELOG_WEBHOOK_CONFIGURATION", help="Gets the certificate's CA.")
+    ] = "",
+    webhook_host: Annotated[
+        list[str] | None, typer.Option(envvar="SITELOG_WEBHOOK_HOST", help="The certificate is good for it.")
+    ] = None,
+    certificate_lifetime: Annotated[
+        float, typer.Option(envvar="SITELOG_CERTIFICATE_LIFETIME", parser=_seconds, metavar="DURATION")
+    ] = "2160h",  # type: ignore[assignment] # typer gives a default to the parser too
+    health_port: HealthPort = 8080,
+    sweep_interval: Annotated[
+        float, typer.Option(envvar="SITELOG_SWEEP_INTERVAL", parser=_seconds, metavar="DURATION")
+    ] = "30s",  # type: ignore[assignment]
+    published_retention: Annotated[
+        float, typer.Option(envvar="SITELOG_PUBLISHED_RETENTION", parser=_seconds, metavar="DURATION")
+    ] = "168h",  # type: ignore[assignment]
+    max_uploads: Annotated[int, typer.Option(envvar="SITELOG_MAX_UPLOADS", min=1)] = 4,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevel = "INFO",
+) -> None:
+    """Keep policies, ConfigMaps, error logs and certificates in line."""
+    from sitelog.controller.process import run  # noqa: PLC0415
+
+    logs.set_up(log_level, log_format.value)
+    _serve(
+        run(
+            ControllerSettings(
+                root_namespace=root_namespace,
+                health_port=health_port,
+                certificate_secret=certificate_secret,
+                webhook_configuration=webhook_configuration,
+                webhook_hosts=tuple(webhook_host or ()),
+                upload_image=upload_image,
+                sweep_interval=sweep_interval,
+                published_retention=published_retention,
+                certificate_lifetime=certificate_lifetime,
+                max_uploads=max_uploads,
+            )
+        )
+    )
+
+
+@app.command()
+def upload(
+    log: Annotated[Path, typer.Option(help="The captured error log, gzipped.")],
+    kit: Annotated[Path, typer.Option(help="Folder with the courier's startup kit.")],
+    job_id: Annotated[str, typer.Option(help="FL job that the log belongs to.")],
+    client_name: Annotated[str, typer.Option(help="FL client that the log belongs to.")],
+    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="Instead of the address in the kit.")] = "",
+    retry_for: Annotated[float, typer.Option(parser=_seconds, metavar="DURATION")] = "45m",  # type: ignore[assignment]
+    result_file: Annotated[Path | None, typer.Option(help="Gets the result, as JSON.")] = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevel = "INFO",
+) -> None:
+    """Send one captured error log to the FL server, as the courier."""
+    from sitelog.uploader.upload import UploadOptions, run  # noqa: PLC0415
+
+    logs.set_up(log_level, log_format.value)
+    raise typer.Exit(run(UploadOptions(log, kit, job_id, client_name, server or None, retry_for, result_file)))
+
+
+@app.command()
+def check(
+    paths: Annotated[list[Path], typer.Argument(help="Configurations, ConfigMap manifests, or folders of them.")],
+    policy: Annotated[
+        list[Path] | None, typer.Option(help="SiteLogPolicy manifests; without any, everything is Ungoverned.")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="For configurations and manifests that name none.")] = "default",
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
+) -> None:
+    """Decide offline, as the webhook would. Exit code 0: all accepted, 1: something refused, 2: cannot be read."""
+    from sitelog import check as checking  # noqa: PLC0415
+
+    try:
+        policies: list[Policy] = checking.read_policies(policy or [], namespace)
+        results = checking.check_paths(paths, policies, namespace)
+    except checking.CheckError as error:
+        typer.echo(f"sitelog check: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(checking.as_json(results) if output is Output.JSON else checking.as_text(results))
+    raise typer.Exit(1 if any(result.refused for result in results) else 0)
+
+
+def _serve(process: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(process)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def main() -> None:
+    """Run the program."""
+    app(prog_name="sitelog")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""One small client: JSON in, JSON out, over the `kubernetes` library's own connection and credentials."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+_PAGE = 500  # objects a page of a list
+_TIMEOUT = 30.0  # seconds for one request
+_LOG_CHUNK = 64 * 1024  # bytes
+_NO_STATUS = 0
+
+
+class ApiError(Exception):
+    """The API server said no, or said nothing (`status` 0: it could not be reached).
+
+    Attributes
+    ----------
+    status, reason : HTTP status and the API's reason, such as 409 and AlreadyExists.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NotFoundError(ApiError):
+    """There is no such object (404), or not any more (410)."""
+
+
+class ConflictError(ApiError):
+    """It exists already, or has changed meanwhile (409)."""
+
+
+def path(api: str, plural: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """Build the path of a resource. `api` is `v1` or `group/version`."""
+    parts = ["/api" if "/" not in api else "/apis", api]
+    if namespace:
+        parts += ["namespaces", namespace]
+    parts += [part for part in (plural, name, subresource) if part]
+    return "/".join(parts)
+
+
+class KubeClient:
+    """Requests to the API server, as JSON.
+
+    Raises
+    ------
+    ApiError
+        From every method: the API server refused, or could not be reached within 30 s.
+    """
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> "KubeClient":
+        """Connect as KUBECONFIG says where it is set, else as the pod's service account."""
+        if os.environ.get("KUBECONFIG"):
+            await config.load_kube_config(persist_config=False)
+        else:
+            config.load_incluster_config()
+        return cls(client.ApiClient())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def get(self, resource: str) -> dict[str, Any]:
+        """Read an object."""
+        return await self._json("GET", resource)
+
+    async def list(self, resource: str, **query: str) -> list[dict[str, Any]]:
+        """Read all objects of a kind, page by page. `query`: labelSelector, fieldSelector."""
+        items: list[dict[str, Any]] = []
+        page: dict[str, str] = {}
+        while True:
+            answer = await self._json("GET", resource, query={**query, "limit": str(_PAGE), **page})
+            items += answer.get("items") or []
+            token = (answer.get("metadata") or {}).get("continue")
+            if not token:
+                return items
+            page = {"continue": token}
+
+    async def create(self, resource: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; ConflictError if it exists."""
+        return await self._json("POST", resource, body=body)
+
+    async def patch(self, resource: str, body: Any, content_type: str = MERGE_PATCH) -> dict[str, Any]:
+        """Change an object. A `metadata.resourceVersion` in a merge patch makes it conditional."""
+        return await self._json("PATCH", resource, body=body, content_type=content_type)
+
+    async def delete(self, resource: str, *, uid: str) -> None:
+        """Delete this very object, and what it owns in the background."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        await self._json("DELETE", resource, body=options)
+
+    async def log(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
+        """Read a container's log piece by piece."""
+        resource = path("v1", "pods", namespace, pod, "log")
+        response = await self._request("GET", resource, query={"container": container})
+        try:
+            async for piece in response.content.iter_chunked(_LOG_CHUNK):
+                yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(_NO_STATUS, "ConnectionLost", f"GET {resource}: {type(error).__name__}") from None
+        finally:
+            response.release()
+
+    async def _json(self, method: str, resource: str, **options: Any) -> dict[str, Any]:
+        response = await self._request(method, resource, **options)
+        try:
+            answer = json.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(_NO_STATUS, "ConnectionLost", f"{method} {resource}: {type(error).__name__}") from None
+        return answer if isinstance(answer, dict) else {}
+
+    async def _request(
+        self,
+        method: str,
+        resource: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        target = f"{resource}?{urlencode(query)}" if query else resource
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        request = await self._api.param_serialize(
+            method, target, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        method, url, headers, body = request[:4]
+        try:
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ApiError(_NO_STATUS, "Unreachable", f"{method} {resource}: {type(error).__name__}: {error}") from None
+        response: aiohttp.ClientResponse = answer.response
+        if response.status >= 400:  # noqa: PLR2004 - HTTP's errors
+            raise await _error(method, resource, response)
+        return response
+
+
+async def _error(method: str, resource: str, response: aiohttp.ClientResponse) -> ApiError:
+    raw = await response.read()
+    try:
+        status = json.loads(raw)
+    except ValueError:
+        status = {}
+    reason = str(status.get("reason") or response.reason or "")
+    text = status.get("message") or raw[:200].decode(errors="replace")
+    message = f"{method} {resource}: {response.status} {reason}: {text}"
+    kinds: dict[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 410: NotFoundError}
+    return kinds.get(response.status, ApiError)(response.status, reason, message)

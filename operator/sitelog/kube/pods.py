@@ -1,0 +1,62 @@
+"""Pods and their Events, from JSON to `core.pod` values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sitelog.core.identity import is_job_command
+from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
+
+
+def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
+    """Read a pod; None if none of its containers runs NVFlare's job process."""
+    metadata, spec, status = (body.get(key) or {} for key in ("metadata", "spec", "status"))
+    for container in spec.get("containers") or ():
+        argv = (*(container.get("command") or ()), *(container.get("args") or ()))
+        if is_job_command(argv):
+            break
+    else:
+        return None
+    state, running = _state(status, container["name"])
+    return JobPod(
+        namespace=str(metadata.get("namespace") or ""),
+        name=str(metadata.get("name") or metadata.get("generateName") or ""),
+        uid=str(metadata.get("uid") or ""),
+        container=container["name"],
+        argv=argv,
+        labels=metadata.get("labels") or {},
+        annotations=metadata.get("annotations") or {},
+        phase=status.get("phase") or "",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        state=state,
+        running=running,
+        unschedulable=_unschedulable(status),
+        deleted_at=metadata.get("deletionTimestamp") or "",
+        created_at=metadata.get("creationTimestamp") or "",
+    )
+
+
+def parse_event(body: Mapping[str, Any]) -> PodEvent:
+    """Read a Kubernetes Event."""
+    return PodEvent(body.get("type") or "", body.get("reason") or "", body.get("message") or body.get("note") or "")
+
+
+def _state(status: Mapping[str, Any], container: str) -> tuple[Terminated | Waiting | None, bool]:
+    for entry in status.get("containerStatuses") or ():
+        if entry.get("name") != container:
+            continue
+        state = entry.get("state") or {}
+        if ended := state.get("terminated"):
+            exit_code = int(ended.get("exitCode") or 0)
+            return Terminated(exit_code, ended.get("reason") or "", ended.get("finishedAt") or ""), False
+        if waiting := state.get("waiting"):
+            return Waiting(waiting.get("reason") or "", waiting.get("message") or ""), False
+        return None, "running" in state
+    return None, False
+
+
+def _unschedulable(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return str(condition.get("message") or "no node fits")
+    return ""

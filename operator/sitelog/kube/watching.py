@@ -1,0 +1,86 @@
+"""What both kopf processes share: its settings, its login, and the book of policies kept up to date."""
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+import kopf
+
+from sitelog.core.names import GROUP, PLURAL, VERSION
+
+from .client import ApiError, KubeClient, path
+from .policies import PolicyBook
+
+_RESYNC: Final = 60.0  # seconds between full lists: a watch may miss a deletion while it reconnects
+_RETRY: Final = 2.0  # seconds until a list that failed is tried again
+
+log = logging.getLogger(__name__)
+
+POLICIES: Final = path(f"{GROUP}/{VERSION}", PLURAL)
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings, each with its reason."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # kopf would post its log lines as Events; ours have reasons of their own
+    settings.scanning.disabled = True  # our resources are known; a watch of all CRDs and namespaces needs more rights
+    settings.watching.server_timeout = 300  # a stuck watch ends (kopf's issues 955, 1094, 1145)
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.queueing.batch_window = 0.05  # how late a change of a policy is known
+    settings.process.ultimate_exiting_timeout = 30
+    return settings
+
+
+def new_registry() -> kopf.OperatorRegistry:
+    """Return a registry that can log in; a fresh one of kopf's cannot."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**kwargs)
+
+    return registry
+
+
+def keep_policies(registry: kopf.OperatorRegistry, client: KubeClient, book: PolicyBook) -> None:
+    """Keep the book up to date: listed before anything is served, then watched, and listed again each minute."""
+    resyncing: list[asyncio.Task[None]] = []
+
+    @kopf.on.startup(registry=registry)
+    async def start(**_: Any) -> None:
+        await sync_policies(client, book)
+        resyncing.append(asyncio.create_task(_resync(client, book)))
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        for task in resyncing:
+            task.cancel()
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def policy(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            book.drop(body)
+        else:
+            book.put(body)
+
+
+async def sync_policies(client: KubeClient, book: PolicyBook) -> None:
+    """List all policies, again and again until it works."""
+    while True:
+        try:
+            book.replace(await client.list(POLICIES))
+        except ApiError as error:
+            log.warning("cannot list the policies, trying again: %s", error)
+            await asyncio.sleep(_RETRY)
+        else:
+            book.synced_at = time.time()
+            return
+
+
+async def _resync(client: KubeClient, book: PolicyBook) -> None:
+    while True:
+        await asyncio.sleep(_RESYNC)
+        await sync_policies(client, book)

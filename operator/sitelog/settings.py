@@ -1,0 +1,40 @@
+"""What each process is told by its command line or environment, as typed values."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """Settings of `sitelog webhook`."""
+
+    root_namespace: str
+    port: int
+    health_port: int
+    certificate_dir: Path
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """Settings of `sitelog controller`.
+
+    Attributes
+    ----------
+    certificate_secret : Secret for the webhook's certificate; empty where somebody else makes it.
+    webhook_configuration : the MutatingWebhookConfiguration whose caBundle goes with it.
+    webhook_hosts : names and addresses that the certificate is good for.
+    upload_image : image of upload Jobs whose policy names none.
+    sweep_interval, published_retention, certificate_lifetime : seconds.
+    max_uploads : upload Jobs that may run at a time.
+    """
+
+    root_namespace: str
+    health_port: int
+    certificate_secret: str
+    webhook_configuration: str
+    webhook_hosts: tuple[str, ...]
+    upload_image: str
+    sweep_interval: float
+    published_retention: float
+    certificate_lifetime: float
+    max_uploads: int

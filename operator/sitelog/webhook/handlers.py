@@ -1,0 +1,54 @@
+"""kopf's handlers: each parses, asks `reviews`, and tells the API server."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
+from sitelog.kube.policies import PolicyBook
+from sitelog.telemetry.logs import fields
+from sitelog.telemetry.metrics import DECISIONS, REVIEW_SECONDS
+
+from .reviews import Review, review_configmap, review_pod
+
+log = logging.getLogger(__name__)
+
+
+def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: str) -> None:
+    """Register the admission handlers. Their ids are the paths that the chart's webhook configuration names."""
+
+    @kopf.on.mutate(  # type: ignore[arg-type] # kopf's protocol wants every keyword spelt out
+        "", "v1", "configmaps", id=HANDLER_CONFIGMAPS, operations=["CREATE", "UPDATE"], registry=registry
+    )
+    async def configmaps(
+        body: kopf.Body, old: kopf.Body | None, patch: kopf.Patch, warnings: list[str], **_: Any
+    ) -> None:
+        with REVIEW_SECONDS.labels(HANDLER_CONFIGMAPS).time():
+            review = review_configmap(body, old, book.policies, root_namespace)
+            _answer("ConfigMap", review, patch, warnings)
+
+    @kopf.on.mutate("", "v1", "pods", id=HANDLER_PODS, operations=["CREATE"], registry=registry)
+    async def pods(body: kopf.Body, patch: kopf.Patch, warnings: list[str], **_: Any) -> None:
+        with REVIEW_SECONDS.labels(HANDLER_PODS).time():
+            _answer("Pod", review_pod(body, book.policies, root_namespace), patch, warnings)
+
+
+def _answer(kind: str, review: Review, patch: Any, warnings: list[str]) -> None:
+    DECISIONS.labels(kind, review.decision, review.reason).inc()
+    log.log(
+        logging.WARNING if review.refusal or review.warnings else logging.INFO,
+        "%s: %s",
+        review.subject,
+        review.refusal or "; ".join(review.warnings) or review.decision,
+        extra=fields(decision=review.decision, reason=review.reason, policy=review.policy or None),
+    )
+    if review.refusal:
+        raise kopf.AdmissionError(review.refusal, code=403)
+    warnings.extend(review.warnings)
+    patch.update(_deep(review.merge))
+
+
+def _deep(merge: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _deep(value) if isinstance(value, Mapping) else value for key, value in merge.items()}

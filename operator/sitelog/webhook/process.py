@@ -1,0 +1,47 @@
+"""The webhook process, put together."""
+
+import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
+
+from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
+from sitelog.kube.client import KubeClient
+from sitelog.kube.policies import PolicyBook
+from sitelog.kube.watching import keep_policies, kopf_settings, new_registry
+from sitelog.settings import WebhookSettings
+from sitelog.telemetry.health import serve_health
+
+from .handlers import register
+from .server import AdmissionServer
+
+
+class _NoMemories(ResourceMemories):
+    """kopf keeps a memo of every object in an UPDATE review for ever, in a process that never sees the object go."""
+
+    async def recall(self, *_args: object, **_kwargs: object) -> ResourceMemory:
+        return ResourceMemory()
+
+
+async def run(settings: WebhookSettings) -> None:
+    """Answer admission reviews until told to stop."""
+    client = await KubeClient.connect()
+    book = PolicyBook()
+    server = AdmissionServer(
+        port=settings.port, certificate_dir=settings.certificate_dir, handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS)
+    )
+    registry = new_registry()
+    keep_policies(registry, client, book)
+    register(registry, book, settings.root_namespace)
+    operator_settings = kopf_settings()
+    operator_settings.admission.server = server
+    ready = {"policies": lambda: book.synced, "listening": lambda: server.listening}
+    try:
+        async with serve_health(settings.health_port, ready=ready, alive={}):
+            await kopf.operator(
+                registry=registry,
+                settings=operator_settings,
+                memories=_NoMemories(),
+                clusterwide=True,
+                standalone=True,
+            )
+    finally:
+        await client.close()

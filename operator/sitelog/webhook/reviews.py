@@ -1,0 +1,126 @@
+"""The answer to one admission review: objects and policies in, changes, warnings or a refusal out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sitelog.core.configmap import decide_configmap
+from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.labels import label_value
+from sitelog.core.names import (
+    ANNOTATION_CLIENT_NAME,
+    ANNOTATION_JOB_ID,
+    ANNOTATION_UPLOAD,
+    ANNOTATION_UPLOAD_REASON,
+    LABEL_CLIENT,
+    LABEL_JOB,
+    Decision,
+    Reason,
+    UploadResult,
+)
+from sitelog.core.pod import JobPod
+from sitelog.core.policy import InForce, Policy, applicable, in_force
+from sitelog.kube.configmaps import merge_for, parse_configmap
+from sitelog.kube.pods import parse_job_pod
+
+
+@dataclass(frozen=True)
+class Review:
+    """What the API server is told.
+
+    Attributes
+    ----------
+    subject : the object, as messages name it.
+    decision, reason : the codes, for metrics and logs.
+    policy : the policy that decided, `namespace/name`, or empty.
+    merge : the changes, as a merge patch.
+    warnings : for the person who sent the object.
+    refusal : why the object is not let in; None if it is.
+    """
+
+    subject: str
+    decision: str
+    reason: str
+    policy: str = ""
+    merge: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    refusal: str | None = None
+
+
+def review_configmap(
+    body: Mapping[str, Any], old: Mapping[str, Any] | None, policies: Sequence[Policy], root_namespace: str
+) -> Review:
+    """Decide about a ConfigMap that somebody creates or changes (`old`: as it is stored)."""
+    configmap = parse_configmap(body, stored=old)
+    concerned = applicable(
+        policies, root_namespace=root_namespace, namespace=configmap.namespace, labels=configmap.labels
+    )
+    outcome = decide_configmap(configmap, concerned)
+    policy = outcome.policy.key if outcome.policy else ""
+    # What is stored already cannot be kept out; refusing the change would only keep it from being mended.
+    refused = outcome.decision is Decision.REFUSED and outcome.reason is not Reason.IMMUTABLE
+    return Review(
+        subject=str(configmap),
+        decision=outcome.decision.value,
+        reason=outcome.reason.value,
+        policy=policy,
+        merge={} if refused else merge_for(configmap, outcome),
+        warnings=outcome.warnings if outcome.reason is not Reason.IMMUTABLE else (outcome.message,),
+        refusal=outcome.message if refused else None,
+    )
+
+
+def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str) -> Review:
+    """Label a new job pod, so that it is found by job and client, and its end is watched."""
+    pod = parse_job_pod(body)
+    if pod is None:
+        return Review(_subject(body), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
+    force = in_force(applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels))
+    if force.governing is None:
+        return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
+    try:
+        identity = parse_identity(pod.argv)
+    except IdentityError as error:
+        return _unidentified(pod, force.governing, error)
+    warnings = _identity_warnings(pod, identity, force)
+    labels = {LABEL_JOB: label_value(identity.job_id), LABEL_CLIENT: label_value(identity.client_name)}
+    annotations = {ANNOTATION_JOB_ID: identity.job_id, ANNOTATION_CLIENT_NAME: identity.client_name}
+    return Review(
+        subject=str(pod),
+        decision=Reason.JOB_POD_LABELLED.value,
+        reason=Reason.JOB_POD_LABELLED.value,
+        policy=force.governing.key,
+        merge={"metadata": {"labels": labels, "annotations": annotations}},
+        warnings=warnings,
+    )
+
+
+def _identity_warnings(pod: JobPod, identity: Identity, force: InForce) -> tuple[str, ...]:
+    if not force.client_names:
+        return ()
+    try:
+        check_identity(identity, force)
+    except IdentityError as error:
+        return (f"{pod}: {error}; its error log will not be uploaded",)
+    return ()
+
+
+def _unidentified(pod: JobPod, policy: Policy, error: IdentityError) -> Review:
+    message = f"{pod}: {error}; its error log will not be uploaded"
+    annotations = {
+        ANNOTATION_UPLOAD: UploadResult.SKIPPED.value,
+        ANNOTATION_UPLOAD_REASON: f"{error.reason.value}: {error}",
+    }
+    return Review(
+        subject=str(pod),
+        decision=UploadResult.SKIPPED.value,
+        reason=error.reason.value,
+        policy=policy.key,
+        merge={"metadata": {"annotations": annotations}},
+        warnings=(message,),
+    )
+
+
+def _subject(body: Mapping[str, Any]) -> str:
+    metadata = body.get("metadata") or {}
+    return f"Pod {metadata.get('namespace', '')}/{metadata.get('name') or metadata.get('generateName', '')}"
