@@ -54,7 +54,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{/* The host by which the API server calls the webhook: what its certificate must be for. */}}
 {{- define "sitelog.webhookHost" -}}
 {{- if .Values.webhook.url -}}
-{{ (urlParse .Values.webhook.url).host | regexReplaceAll ":[0-9]+$" "" | trimPrefix "[" | trimSuffix "]" }}
+{{ regexReplaceAll ":[0-9]+$" (urlParse .Values.webhook.url).host "" | trimPrefix "[" | trimSuffix "]" }}
 {{- else -}}
 {{ include "sitelog.fullname" . }}-webhook.{{ .Release.Namespace }}.svc
 {{- end }}

@@ -1,0 +1,63 @@
+"""The chart and the CRD on a real API server."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.control_plane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sitelogpolicies.sitelog.dev"
+
+Render = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def chart() -> str:
+    return str(ROOT / "charts" / "sitelog")
+
+
+@pytest.fixture(scope="session")
+def crd_file() -> Path:
+    return ROOT / "crds" / "sitelogpolicies.sitelog.dev.yaml"
+
+
+@pytest.fixture(scope="module")
+def crd(control_plane: ControlPlane, crd_file: Path) -> Iterator[dict[str, Any]]:
+    """The CRD as the API server keeps it; removed after the module's tests where it was not there before."""
+    was_there = control_plane.exists(CRD_PATH)
+    if not was_there:
+        control_plane.kubectl("create", "-f", str(crd_file))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crd_file))
+    yield control_plane.api.get(CRD_PATH)
+    if not was_there:
+        control_plane.kubectl("delete", "-f", str(crd_file))
+
+
+@pytest.fixture(scope="session")
+def render(control_plane: ControlPlane, chart: str) -> Render:
+    """Render the chart: `render("a.b=c", ...)` gives its objects, the hooks of `helm test` too."""
+
+    def render(*values: str, release: str = "sitelog") -> list[dict[str, Any]]:
+        text = control_plane.helm(
+            "template", release, chart, "--namespace=sitelog-system", *(f"--set-json={value}" for value in values)
+        )
+        return [document for document in yaml.safe_load_all(text) if document]
+
+    return render
+
+
+@pytest.fixture
+def release_namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A namespace that admits restricted pods only; the test's releases in it are uninstalled before it goes."""
+    name = f"release-{secrets.token_hex(4)}"
+    control_plane.kubectl("create", "namespace", name)
+    control_plane.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    for release in control_plane.helm("list", "--short", f"--namespace={name}").split():
+        control_plane.helm("uninstall", release, f"--namespace={name}", "--wait")
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
