@@ -1,0 +1,265 @@
+"""The site's parent process obeys the policy's word: its own SiteLogStreamer neither injects nor uploads against it."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FLContextKey, ProcessType
+from nvflare.apis.fl_context import FLContext, FLContextManager
+from nvflare.app_common.logging import site_log_streamer
+from nvflare.app_common.logging.site_log_streamer import SiteLogStreamer
+
+from sitelog.core.policy import LogStreaming
+from sitelog.gate import word
+from sitelog.gate.publisher import PolicyUnavailableError, Publisher
+from sitelog.gate.word import Words
+from support import gate_stand_in as where
+from support.control_plane import ControlPlane
+from support.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, published, stamp
+from support.wait import wait_for
+
+Sites = Callable[..., GatedSite]
+ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN
+WITHOUT_STREAMER = json.dumps({"format_version": 2, "executors": [], "components": []})
+
+
+def silent(*_: str) -> LogStreaming | None:
+    raise PolicyUnavailableError("nobody answers")
+
+
+# --- what several answers make together ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fail_closed", [True, False], ids=["Fail", "Ignore"])
+@pytest.mark.parametrize(
+    ("at_deployment", "now", "allowed"),
+    [
+        (ALLOWED, ALLOWED, True),
+        (ALLOWED, FORBIDDEN, False),
+        (ALLOWED, None, True),
+        (FORBIDDEN, FORBIDDEN, False),
+        (FORBIDDEN, ALLOWED, True),
+        (FORBIDDEN, None, False),
+        (None, FORBIDDEN, False),
+        (None, ALLOWED, True),
+        (None, None, True),
+    ],
+)
+def test_what_the_cluster_says_now_counts(
+    at_deployment: LogStreaming | None, now: LogStreaming | None, *, allowed: bool, fail_closed: bool
+) -> None:
+    words = Words(lambda *_: now, fail_closed=fail_closed)
+    words.remember("job", at_deployment)
+    assert words.allow("job", CLIENT) is allowed
+
+
+@pytest.mark.parametrize("fail_closed", [True, False], ids=["Fail", "Ignore"])
+@pytest.mark.parametrize(("at_deployment", "allowed"), [(ALLOWED, True), (FORBIDDEN, False), (None, True)])
+def test_while_the_cluster_is_silent_the_deployments_word_holds(
+    at_deployment: LogStreaming | None, *, allowed: bool, fail_closed: bool
+) -> None:
+    words = Words(silent, fail_closed=fail_closed)
+    words.remember("job", at_deployment)
+    assert words.allow("job", CLIENT) is allowed
+
+
+def test_without_any_word_the_failure_policy_decides() -> None:
+    assert Words(silent, fail_closed=True).allow("job", CLIENT) is False
+    assert Words(silent, fail_closed=False).allow("job", CLIENT) is True
+
+
+def test_a_word_heard_once_holds_through_a_later_silence() -> None:
+    answers: Iterator[LogStreaming] = iter([FORBIDDEN])
+
+    def ask(*_: str) -> LogStreaming:
+        for answer in answers:
+            return answer
+        raise PolicyUnavailableError("nobody answers")
+
+    words = Words(ask, fail_closed=False)
+    words.remember("job", ALLOWED)
+    assert [words.allow("job", CLIENT), words.allow("job", CLIENT)] == [False, False]
+
+
+# --- NVFlare's own SiteLogStreamer, and a real API server ------------------------------------------------------------
+
+
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Job ids whose error log the parent would upload, in place of the FL server."""
+    sent: list[str] = []
+
+    def stream_log(*, stream_ctx: dict[str, str], **_: object) -> None:
+        sent.append(stream_ctx["job_id"])
+
+    monkeypatch.setattr(site_log_streamer.LogStreamer, "stream_log", stream_log)
+    return sent
+
+
+@pytest.fixture
+def obeying(monkeypatch: pytest.MonkeyPatch) -> Callable[[Words], None]:
+    """Install words for this test only."""
+    monkeypatch.setattr(site_log_streamer, "is_log_streaming_allowed", site_log_streamer.is_log_streaming_allowed)
+    return word.install
+
+
+def fire(here: GatedSite, event: str, job_id: str) -> None:
+    """Fire an event at a SiteLogStreamer as the client's engine does."""
+    stickers = {
+        FLContextKey.WORKSPACE_ROOT: here.workspace.root_dir,
+        FLContextKey.PROCESS_TYPE: ProcessType.CLIENT_PARENT,
+    }
+    context: FLContext = FLContextManager(identity_name=CLIENT, private_stickers=stickers).new_context()
+    context.set_prop(FLContextKey.JOB_META, {"job_id": job_id}, private=True, sticky=False)
+    if event == EventType.JOB_COMPLETED:
+        context.set_prop(FLContextKey.CURRENT_JOB_ID, job_id, private=True, sticky=False)
+    streamer = SiteLogStreamer(log_file_name="error_log.txt")
+    for handler, keywords in streamer.get_event_handlers()[event]:
+        handler(event, context, **keywords)
+
+
+def fail_a_job(here: GatedSite, job_id: str, configuration: str = WITHOUT_STREAMER) -> None:
+    """Deploy a job, and leave an error log behind."""
+    assert here.deploy(job_id, {JSON: configuration}) is None
+    (here.run_folder(job_id) / "error_log.txt").write_text("ERROR - it broke\n")
+
+
+def test_an_allowed_job_is_treated_as_the_sites_file_says(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+) -> None:
+    here = site(where.ALLOWED)
+    obeying(here.words)
+    fail_a_job(here, "job-a")
+
+    fire(here, EventType.BEFORE_JOB_LAUNCH, "job-a")
+    fire(here, EventType.JOB_COMPLETED, "job-a")
+
+    assert "auto_log_streamer" in here.file("job-a").read_text()
+    wait_for(lambda: uploads == ["job-a"], 10, "the upload")
+
+
+def test_a_forbidden_job_gets_no_streamer_and_no_upload(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+) -> None:
+    here = site(where.FORBIDDEN)
+    obeying(here.words)
+    fail_a_job(here, "job-f", CONFIGURATION)
+
+    fire(here, EventType.BEFORE_JOB_LAUNCH, "job-f")
+    fire(here, EventType.JOB_COMPLETED, "job-f")
+
+    assert here.file("job-f").read_text() == where.STRIPPED
+    then_upload_a_marker(here, uploads)
+
+
+def then_upload_a_marker(here: GatedSite, uploads: list[str]) -> None:
+    """An upload is a thread of its own: let one of an allowed job come after, and see that it came alone."""
+    here.words.remember("marker", ALLOWED)
+    (here.run_folder("marker")).mkdir()
+    (here.run_folder("marker") / "error_log.txt").write_text("ERROR - marker\n")
+    fire(here, EventType.JOB_COMPLETED, "marker")
+    wait_for(lambda: "marker" in uploads, 10, "the marker's upload")
+    assert uploads == ["marker"]
+
+
+def test_a_policy_turned_while_the_job_runs_counts_at_its_end(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str], control_plane: ControlPlane
+) -> None:
+    here = site(where.UNGOVERNED)
+    obeying(here.words)
+    fail_a_job(here, "job-turned")
+    (configmap,) = [
+        item
+        for item in published(control_plane, where.UNGOVERNED)
+        if item["metadata"]["annotations"]["sitelog.dev/job-id"] == "job-turned"
+    ]
+
+    stamp(control_plane, configmap, FORBIDDEN)
+    fire(here, EventType.JOB_COMPLETED, "job-turned")
+
+    then_upload_a_marker(here, uploads)
+    assert here.words.of("job-turned") is FORBIDDEN
+
+
+def test_a_parent_that_has_restarted_finds_the_word_in_the_cluster(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+) -> None:
+    before = site(where.FORBIDDEN, fail_closed=False)
+    fail_a_job(before, "job-before")
+
+    after = site(where.FORBIDDEN, fail_closed=False)
+    obeying(after.words)
+    fire(after, EventType.JOB_COMPLETED, "job-before")
+
+    then_upload_a_marker(after, uploads)
+
+
+def test_what_the_job_leaves_in_its_run_folder_changes_nothing(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+) -> None:
+    here = site(where.FORBIDDEN, fail_closed=False)
+    obeying(here.words)
+    fail_a_job(here, "job-sly")
+    for file in here.run_folder("job-sly").iterdir():
+        if file.name.endswith(".json"):
+            file.write_text('{"log_streaming": "Allowed", "allow_log_streaming": true}')
+
+    fire(here, EventType.JOB_COMPLETED, "job-sly")
+
+    then_upload_a_marker(here, uploads)
+
+
+def test_a_site_whose_own_file_forbids_is_not_even_asked_about(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    here = site(where.ALLOWED)
+    fail_a_job(here, "job-own")
+    (Path(here.workspace.root_dir) / "local" / "resources.json").write_text('{"allow_log_streaming": false}')
+    asked: list[str] = []
+
+    def ask(job_id: str, _: str) -> LogStreaming:
+        asked.append(job_id)
+        return ALLOWED
+
+    obeying(Words(ask, fail_closed=True))
+    fire(here, EventType.BEFORE_JOB_LAUNCH, "job-own")
+    fire(here, EventType.JOB_COMPLETED, "job-own")
+
+    assert "auto_log_streamer" not in here.file("job-own").read_text()
+    assert (asked, uploads) == ([], [])
+
+
+def test_an_api_that_has_gone_leaves_the_deployments_word(
+    site: Sites, obeying: Callable[[Words], None], uploads: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    here = site(where.FORBIDDEN, fail_closed=False)
+    fail_a_job(here, "job-gone")
+    gone = replace(here.settings, kubeconfig=str(tmp_path / "gone.kubeconfig"))
+    words = Words(Publisher(gone).log_streaming, fail_closed=False)
+    words.remember("job-gone", here.words.of("job-gone"))
+    here.words = words
+    obeying(words)
+
+    fire(here, EventType.JOB_COMPLETED, "job-gone")
+
+    assert "job job-gone: the log policy cannot be asked again" in caplog.text
+    then_upload_a_marker(here, uploads)
+
+
+def test_a_question_ends_by_itself(site: Sites, tmp_path: Path, control_plane: ControlPlane) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_server:
+        address = f"https://127.0.0.1:{silent_server.getsockname()[1]}"
+        text = control_plane.kubeconfig.read_text().replace(control_plane.url, address)
+        (tmp_path / "silent.kubeconfig").write_text(text)
+        here = site(where.ALLOWED, kubeconfig=tmp_path / "silent.kubeconfig")
+        with pytest.raises(PolicyUnavailableError):
+            Publisher(here.settings).log_streaming("job", CLIENT)
+
+
+def test_a_job_that_was_never_published_is_unknown(site: Sites) -> None:
+    with pytest.raises(PolicyUnavailableError, match="not found"):
+        Publisher(site(where.ALLOWED).settings).log_streaming("job-never", CLIENT)
