@@ -17,8 +17,11 @@ REFUSED = "gate-refused"  # denied by a ValidatingAdmissionPolicy with REFUSAL
 EXTRA = "gate-extra"  # a second key is added
 RENAMED = "gate-renamed"  # the key is replaced by another one
 WEBHOOK_DOWN = "gate-webhook-down"  # a webhook with failurePolicy Fail that nothing serves
+PER_JOB = (
+    "gate-per-job"  # as the configuration's own "stand_in" says: Allowed, Forbidden (both stamped only) or Refused
+)
 UNGOVERNED = "gate-ungoverned"  # nothing at all
-NAMESPACES = (ALLOWED, FORBIDDEN, REFUSED, EXTRA, RENAMED, WEBHOOK_DOWN, UNGOVERNED)
+NAMESPACES = (ALLOWED, FORBIDDEN, REFUSED, EXTRA, RENAMED, WEBHOOK_DOWN, PER_JOB, UNGOVERNED)
 
 STRIPPED = '{"components": [], "comment": "as the policy left it: é"}\n'
 REFUSAL = "policy gate-refused/hospital forbids log streaming, and the configuration cannot be read"
@@ -28,6 +31,7 @@ _MUTATING = "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"
 _VALIDATING = "validatingadmissionpolicies", "validatingadmissionpolicybindings"
 _RULES = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}]
 _CARRIES = "has(object.data) && object.data.exists(k, k.startsWith('config_fed_client.'))"
+_SAYS = f'({_CARRIES}) && object.data.exists(k, object.data[k].contains(\'"stand_in": "%s"\'))'
 _BASE64 = "has(object.binaryData) && object.binaryData.exists(k, k.startsWith('config_fed_client.'))"
 
 
@@ -41,8 +45,8 @@ class StandIn:
     def __enter__(self) -> Self:
         for namespace in NAMESPACES:
             self._make("/api/v1/namespaces", {"metadata": {"name": namespace}})
-        self._mutate(ALLOWED, _stamp("Declared", "Allowed", "StreamerDeclared"))
-        self._mutate(FORBIDDEN, _stamp("Stripped", "Forbidden", "StreamerStripped"), _replace_content())
+        self._mutate(ALLOWED, _stamp("Declared", "'Allowed'", "StreamerDeclared"))
+        self._mutate(FORBIDDEN, _stamp("Stripped", "'Forbidden'", "StreamerStripped"), _replace_content())
         self._mutate(
             EXTRA, _patch('JSONPatch{op: "add", path: "/data/config_fed_client.conf", value: "components=[]"}')
         )
@@ -52,7 +56,9 @@ class StandIn:
                 'JSONPatch{op: "add", path: "/data/other", value: "x"}', _per_key('JSONPatch{op: "remove", path: %s}')
             ),
         )
-        self._refuse()
+        self._mutate(PER_JOB, _stamp("Clean", f"({_SAYS % 'Forbidden'}) ? 'Forbidden' : 'Allowed'", "NoStreamer"))
+        self._refuse(REFUSED, _CARRIES)
+        self._refuse(PER_JOB, _SAYS % "Refused")
         self._break_webhook()
         self._wait_until_in_force()
         return self
@@ -77,13 +83,13 @@ class StandIn:
         }
         self._bind(_MUTATING, namespace, spec, {})
 
-    def _refuse(self) -> None:
+    def _refuse(self, namespace: str, condition: str) -> None:
         spec = {
             "matchConstraints": {"resourceRules": _RULES},
-            "matchConditions": [{"name": "carries-a-configuration", "expression": _CARRIES}],
+            "matchConditions": [{"name": "concerns-it", "expression": condition}],
             "validations": [{"expression": "false", "message": REFUSAL}],
         }
-        self._bind(_VALIDATING, REFUSED, spec, {"validationActions": ["Deny"]})
+        self._bind(_VALIDATING, namespace, spec, {"validationActions": ["Deny"]})
 
     def _bind(self, kinds: tuple[str, str], namespace: str, spec: dict[str, Any], binding: dict[str, Any]) -> None:
         policies, bindings = kinds
@@ -124,13 +130,14 @@ def _only(namespace: str) -> dict[str, Any]:
 
 
 def _stamp(decision: str, word: str, reason: str) -> dict[str, Any]:
-    labels = {"sitelog.dev/managed": "true", "sitelog.dev/decision": decision}
-    annotations = {
+    """Set the stamp; `word` is an expression."""
+    stamps = {
         "sitelog.dev/log-streaming": word,
-        "sitelog.dev/reason": reason,
-        "sitelog.dev/policy": "stand-in/hospital",
+        "sitelog.dev/reason": f"'{reason}'",
+        "sitelog.dev/policy": "'stand-in/hospital'",
     }
-    expression = f"Object{{metadata: Object.metadata{{labels: {_map(labels)}, annotations: {_map(annotations)}}}}}"
+    labels = {"sitelog.dev/managed": "'true'", "sitelog.dev/decision": f"'{decision}'"}
+    expression = f"Object{{metadata: Object.metadata{{labels: {_map(labels)}, annotations: {_map(stamps)}}}}}"
     return {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
 
 
@@ -153,5 +160,5 @@ def _patch(*operations: str) -> dict[str, Any]:
     return {"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}
 
 
-def _map(values: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in values.items()) + "}"
+def _map(expressions: dict[str, str]) -> str:
+    return "{" + ", ".join(f"'{key}': {expression}" for key, expression in expressions.items()) + "}"
