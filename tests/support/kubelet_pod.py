@@ -66,8 +66,8 @@ class PodRunner:
 
     @property
     def ready(self) -> bool:
-        """Whether all containers are ready."""
-        return all(container.status["ready"] for container in self.containers)
+        """Whether a Service sends connections to it: all containers are ready, and nobody has asked for its end."""
+        return self._stop_deadline is None and all(container.status["ready"] for container in self.containers)
 
     def delete(self, grace: float) -> None:
         """End it as a deletion with a grace period asks."""
