@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -20,10 +21,11 @@ from support.federation_jobs import write_job
 SITE = "site-1"
 COURIER = "courier-1"  # a client participant: may send, may not look at what is stored
 MEMBER = "courier@sitelog.dev"  # a member: may look as well, since the server's authorization.json says so
+LEAD = "lead@sitelog.dev"  # may log in, and look at no job but its own: NVFlare's default
 ADMIN = "admin@sitelog.dev"
 CLIENT_TRAIN = "nvflare.private.fed.app.client.client_train"
 
-__all__ = ["ADMIN", "COURIER", "MEMBER", "SITE", "Federation", "write_job"]
+__all__ = ["ADMIN", "COURIER", "LEAD", "MEMBER", "SITE", "Federation", "write_job"]
 
 _LEASH = Path(__file__).with_name("leash.py")
 _SUBMIT = Path(__file__).with_name("federation_submit.py")
@@ -185,6 +187,7 @@ class Federation:
                 participant(SITE, "client"),
                 participant(COURIER, "client"),
                 participant(MEMBER, "admin", role="member"),
+                participant(LEAD, "admin", role="lead"),
                 participant(ADMIN, "admin", role="project_admin"),
             ],
             "builders": [
@@ -266,6 +269,9 @@ def _let_members_look(authorization: dict[str, Any]) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Find a port below those that outgoing connections get: it must stay free while the server is down."""
+    while True:
+        port = random.randint(10_000, 30_000)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sitelog.core.names import EXIT_DELIVERED, EXIT_GIVE_UP, EXIT_RETRY
-from support.federation import COURIER, MEMBER, SITE, Federation
-from support.uploader_process import StartUpload
+from support.federation import COURIER, LEAD, MEMBER, SITE, Federation
+from support.uploader_process import ERROR_LOG, StartUpload
 
 MEBIBYTES = b"0123456789abcde\n" * (3 << 16)  # several chunks
 
@@ -54,10 +54,15 @@ def test_what_the_site_itself_had_uploaded(
     assert stored(federation, job, "early") == expected
 
 
-def test_a_kit_that_may_not_look_delivers_and_says_so(federation: Federation, job: str, upload: StartUpload) -> None:
-    done = upload(federation.kit(COURIER), job, "unseen")
+@pytest.mark.parametrize("participant", [COURIER, LEAD])
+def test_a_kit_that_may_not_look_delivers_and_says_so(
+    federation: Federation, job: str, upload: StartUpload, participant: str
+) -> None:
+    client = f"unseen-by-{participant.partition('@')[0]}"
+    done = upload(federation.kit(participant), job, client)
     assert done.end == (EXIT_DELIVERED, "ErrorLogUploadedUnverified", False)
-    assert stored(federation, job, "unseen") is not None
+    assert repr(participant) in done.result["message"]
+    assert stored(federation, job, client) == ERROR_LOG
 
 
 def test_unknown_job_is_never_called_delivered(federation: Federation, job: str, upload: StartUpload) -> None:

@@ -51,9 +51,9 @@ class Courier:
         return self
 
     def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+        self, _type: type[BaseException] | None, value: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if self._logged_in:
+        if self._logged_in and value is None:  # otherwise the server may be gone, and its session ends by itself
             self._api.logout()
         self._api.close()
 

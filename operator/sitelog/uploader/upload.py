@@ -238,6 +238,7 @@ def _say_attempt(state: tenacity.RetryCallState) -> None:
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise _Terminated
 
 
