@@ -29,6 +29,7 @@ ANNOTATION_UPLOAD_REASON = f"{GROUP}/error-log-reason"  # a Reason, and a senten
 ANNOTATION_POD_UID = f"{GROUP}/pod-uid"  # on an upload Job: the job pod it stands for
 ANNOTATION_POD_NAME = f"{GROUP}/pod-name"  # the same pod's name
 ANNOTATION_POD_END = f"{GROUP}/pod-end"  # on an upload Job: how the pod ended, a core.outcome.End
+ANNOTATION_CAPTURED = f"{GROUP}/captured"  # on an upload Job: its Secret exists
 ANNOTATION_SERVING_CA = f"{GROUP}/serving-ca"  # on the webhook configuration: SHA-256 of the CA now in use
 
 # --- kopf handler ids: the webhook's paths are /<id>, and the chart's must be the same ------------------------------
@@ -121,5 +122,4 @@ class Reason(str, Enum):
     IN_FORCE = "InForce"
     OVERRIDDEN = "Overridden"
     SPEC_INVALID = "SpecInvalid"
-    COURIER_UNUSABLE = "CourierUnusable"
-    IMMUTABLE_OBJECTS = "ImmutableObjects"
+    OBJECTS_REFUSED = "ObjectsRefused"

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
-JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
+_JSON: Final = "application/json"
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500  # objects a page of a list
 _TIMEOUT = 30.0  # seconds for one request
 _LOG_CHUNK = 64 * 1024  # bytes
@@ -78,17 +79,23 @@ class KubeClient:
         """Read an object."""
         return await self._json("GET", resource)
 
-    async def list(self, resource: str, **query: str) -> list[dict[str, Any]]:
-        """Read all objects of a kind, page by page. `query`: labelSelector, fieldSelector."""
-        items: list[dict[str, Any]] = []
-        page: dict[str, str] = {}
+    async def list_all(self, resource: str, *, metadata_only: bool = False, **query: str) -> list[dict[str, Any]]:
+        """Read all objects of a kind. `query`: labelSelector, fieldSelector."""
+        return [item async for page in self.pages(resource, metadata_only=metadata_only, query=query) for item in page]
+
+    async def pages(
+        self, resource: str, *, metadata_only: bool = False, size: int = _PAGE, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read all objects of a kind, so many at a time; with `metadata_only` without spec, status or data."""
+        accept = _METADATA if metadata_only else _JSON
+        token = ""
         while True:
-            answer = await self._json("GET", resource, query={**query, "limit": str(_PAGE), **page})
-            items += answer.get("items") or []
-            token = (answer.get("metadata") or {}).get("continue")
+            page = {**(query or {}), "limit": str(size), **({"continue": token} if token else {})}
+            answer = await self._json("GET", resource, query=page, accept=accept)
+            yield answer.get("items") or []
+            token = (answer.get("metadata") or {}).get("continue") or ""
             if not token:
-                return items
-            page = {"continue": token}
+                return
 
     async def create(self, resource: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; ConflictError if it exists."""
@@ -130,10 +137,11 @@ class KubeClient:
         *,
         query: Mapping[str, str] | None = None,
         body: Any = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
         target = f"{resource}?{urlencode(query)}" if query else resource
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         request = await self._api.param_serialize(
             method, target, header_params=headers, body=body, auth_settings=["BearerToken"]
         )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import kopf
@@ -45,8 +46,13 @@ def new_registry() -> kopf.OperatorRegistry:
     return registry
 
 
-def keep_policies(registry: kopf.OperatorRegistry, client: KubeClient, book: PolicyBook) -> None:
-    """Keep the book up to date: listed before anything is served, then watched, and listed again each minute."""
+def keep_policies(
+    registry: kopf.OperatorRegistry, client: KubeClient, book: PolicyBook, changed: Callable[[], None] = lambda: None
+) -> None:
+    """Keep the book up to date: listed before anything is served, then watched, and listed again each minute.
+
+    `changed` is called after each change that the watch tells of.
+    """
     resyncing: list[asyncio.Task[None]] = []
 
     @kopf.on.startup(registry=registry)
@@ -65,13 +71,14 @@ def keep_policies(registry: kopf.OperatorRegistry, client: KubeClient, book: Pol
             book.drop(body)
         else:
             book.put(body)
+        changed()
 
 
 async def sync_policies(client: KubeClient, book: PolicyBook) -> None:
     """List all policies, again and again until it works."""
     while True:
         try:
-            book.replace(await client.list(POLICIES))
+            book.replace(await client.list_all(POLICIES))
         except ApiError as error:
             log.warning("cannot list the policies, trying again: %s", error)
             await asyncio.sleep(_RETRY)

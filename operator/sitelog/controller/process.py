@@ -1,0 +1,77 @@
+"""The controller process, put together."""
+
+import asyncio
+
+import kopf
+
+from sitelog.kube.client import KubeClient
+from sitelog.kube.policies import PolicyBook
+from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, sync_policies
+from sitelog.settings import ControllerSettings
+from sitelog.telemetry.health import serve_health
+
+from .alignment import Alignment
+from .certificates import Certificates
+from .error_logs import ErrorLogs
+from .handlers import SELECTORS, register
+from .status import StatusKeeper
+from .sweeper import Look, Sweeper
+
+_STUCK = 300.0  # seconds without a full round, after which the process is better started anew
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Keep everything in line until told to stop."""
+    client = await KubeClient.connect()
+    book = PolicyBook()
+    error_logs = ErrorLogs(
+        client,
+        book,
+        root_namespace=settings.root_namespace,
+        image=settings.upload_image,
+        max_uploads=settings.max_uploads,
+    )
+    sweeper = _sweeper(settings, client, book, error_logs)
+    registry = new_registry()
+    keep_policies(registry, client, book, changed=sweeper.happened)
+    register(registry, error_logs, sweeper)
+    operator_settings = kopf_settings()
+    for resource, selector in SELECTORS.items():
+        operator_settings.watching.label_selectors[resource] = selector
+    ready = {"policies": lambda: book.synced}
+    alive = {"sweeping": lambda: sweeper.age < _STUCK + settings.sweep_interval}
+    try:
+        async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:
+            sweeping = tasks.create_task(_sweep(client, book, sweeper))
+            await kopf.operator(registry=registry, settings=operator_settings, clusterwide=True, standalone=True)
+            sweeping.cancel()
+    finally:
+        await client.close()
+
+
+async def _sweep(client: KubeClient, book: PolicyBook, sweeper: Sweeper) -> None:
+    await sync_policies(client, book)
+    await sweeper.run()
+
+
+def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook, error_logs: ErrorLogs) -> Sweeper:
+    alignment = Alignment(client, book, root_namespace=settings.root_namespace, retention=settings.published_retention)
+    status = StatusKeeper(client, book, root_namespace=settings.root_namespace)
+    looks: dict[str, Look] = {}
+    if settings.certificate_secret:
+        looks["certificate"] = Certificates(
+            client,
+            namespace=settings.root_namespace,
+            secret=settings.certificate_secret,
+            configuration=settings.webhook_configuration,
+            hosts=settings.webhook_hosts,
+            lifetime=settings.certificate_lifetime,
+        ).look
+    looks |= {
+        "alignment": alignment.look,
+        "pods": error_logs.look_at_pods,
+        "upload Jobs": error_logs.look_at_jobs,
+        "status": lambda: status.look(error_logs.unmarked),
+        "expired ConfigMaps": alignment.remove_expired,
+    }
+    return Sweeper(looks, frozenset({"alignment", "upload Jobs", "status"}), settings.sweep_interval)

@@ -1,0 +1,42 @@
+"""What a finished upload Job says about itself."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sitelog.core.names import Reason, UploadResult
+from sitelog.kube.jobs import CONTAINER, UploadJob
+
+
+def upload_result(job: UploadJob, pods: Sequence[Mapping[str, Any]]) -> tuple[UploadResult, Reason, str]:
+    """Read the result off a finished Job and its pods, the last word of which stands in their termination message."""
+    said = _last_word(pods)
+    reason, message = _parsed(said)
+    if job.succeeded:
+        return UploadResult.UPLOADED, reason or Reason.UPLOADED, message or "the FL server has the error log"
+    if reason is None:
+        return (
+            UploadResult.FAILED,
+            Reason.UPLOAD_GAVE_UP,
+            f"Job {job.name} gave up; see `kubectl describe job {job.name}`",
+        )
+    return UploadResult.FAILED, reason, message
+
+
+def _last_word(pods: Sequence[Mapping[str, Any]]) -> str:
+    """Return the newest termination message of the upload containers."""
+    words: list[tuple[str, str]] = []
+    for pod in pods:
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            ended = (status.get("state") or {}).get("terminated") or {}
+            if status.get("name") == CONTAINER and ended.get("message"):
+                words.append((ended.get("finishedAt") or "", ended["message"]))
+    return max(words)[1] if words else ""
+
+
+def _parsed(said: str) -> tuple[Reason | None, str]:
+    try:
+        value = json.loads(said)
+        return Reason(value["reason"]), str(value["message"])
+    except (ValueError, KeyError, TypeError):
+        return None, ""
