@@ -32,6 +32,12 @@ def test_the_pods_own_namespace_is_the_default(tmp_path: Path) -> None:
     assert from_environment({"SITELOG_GATE_NAMESPACE": "other"}, file).namespace == "other"
 
 
+def test_a_relative_kubeconfig_is_where_the_client_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {"SITELOG_GATE_NAMESPACE": "fl", "KUBECONFIG": "one/config:/two/config"}
+    assert from_environment(environment, NO_FILE).kubeconfig == f"{tmp_path}/one/config:/two/config"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

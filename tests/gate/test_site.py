@@ -47,7 +47,10 @@ def test_a_job_runs_through_the_gate(gated: Federation, control_plane: ControlPl
     ]
     assert configmap["metadata"]["labels"]["sitelog.dev/client"] == SITE
     assert json.loads(configmap["data"]["config_fed_client.json"])["stand_in"] == "Allowed"
-    assert f"job {job_id} at {SITE}: Clean, reason NoStreamer, policy stand-in/hospital" in gated.log(SITE)
+    assert (
+        f"SitelogGate - INFO - job {job_id} at {SITE}: Clean, reason NoStreamer, policy stand-in/hospital"
+        in gated.log(SITE)
+    )
 
 
 def test_a_refused_job_does_not_run_and_its_submitter_reads_why(gated: Federation, tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from nvflare.fuel.utils.config_factory import ConfigFactory
 from nvflare.private.fed.client import client_engine
 from nvflare.private.fed.utils.app_deployer import AppDeployer
 
+from sitelog.gate import LOGGER
 from sitelog.gate.publisher import PolicyRefusedError, PolicyUnavailableError, Publisher
 from sitelog.gate.settings import FAILURE_POLICY, Settings
 from sitelog.gate.word import Words
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(LOGGER)
 
 
 class Gate:

@@ -1,6 +1,7 @@
 """The gate's settings: the environment, because the command line is NVFlare's."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ def from_environment(
         namespace=environment.get(NAMESPACE) or _own_namespace(service_account_namespace),
         fail_closed=_fail_closed(environment.get(FAILURE_POLICY) or "Fail"),
         timeout=_seconds(environment.get(TIMEOUT) or DEFAULT_TIMEOUT),
-        kubeconfig=environment.get(KUBECONFIG) or None,
+        kubeconfig=_absolute(environment.get(KUBECONFIG, "")) or None,
     )
 
 
@@ -56,6 +57,11 @@ def _own_namespace(file: Path) -> str:
     if not namespace:
         raise SettingsError(f"set {NAMESPACE}: this process has no service account whose namespace it could use")
     return namespace
+
+
+def _absolute(files: str) -> str:
+    """Keep the files that are meant: NVFlare's client changes its working directory before they are read."""
+    return os.pathsep.join(str(Path(file).absolute()) for file in files.split(os.pathsep) if file)
 
 
 def _fail_closed(text: str) -> bool:

@@ -12,7 +12,7 @@ the job and the client, so a restarted parent finds the word again.
 - The site's own file says no: no, without a question.
 - The cluster says a word: that word.
 - No policy governs the job (now), or the cluster does not answer: the word of the deployment, if there was one.
-- No word at all: with failure policy Fail no, with Ignore the site's own file decides.
+- No word at all (an outage, or a job without a client configuration): with failure policy Fail no, with Ignore the site's own file decides.
 """
 
 import logging
@@ -24,9 +24,10 @@ from nvflare.apis.job_def import JobMetaKey
 from nvflare.app_common.logging import site_log_streamer
 
 from sitelog.core.policy import LogStreaming
+from sitelog.gate import LOGGER
 from sitelog.gate.publisher import PolicyUnavailableError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(LOGGER)
 
 
 class Words:
