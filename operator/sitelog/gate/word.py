@@ -12,7 +12,8 @@ the job and the client, so a restarted parent finds the word again.
 - The site's own file says no: no, without a question.
 - The cluster says a word: that word.
 - No policy governs the job (now), or the cluster does not answer: the word of the deployment, if there was one.
-- No word at all (an outage, or a job without a client configuration): with failure policy Fail no, with Ignore the site's own file decides.
+- No word at all (an outage, or a job without a client configuration): with failure policy Fail no, with Ignore the
+  site's own file decides.
 """
 
 import logging
