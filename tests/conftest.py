@@ -7,6 +7,7 @@ import pytest
 
 from support.control_plane import ControlPlane
 from support.fixtures_federation import federation  # noqa: F401 - a fixture
+from support.installation import Installation
 from support.kubelet import PlayedKubelet
 from support.wait import wait_for
 
@@ -22,6 +23,13 @@ def control_plane() -> Iterator[ControlPlane]:
 def kubelet(control_plane: ControlPlane) -> Iterator[PlayedKubelet]:
     """One node, on which Sitelog's own pods run and a test plays the others."""
     with PlayedKubelet(control_plane) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def installation(control_plane: ControlPlane, kubelet: PlayedKubelet) -> Iterator[Installation]:
+    """Sitelog installed by helm, its webhook and controller running."""
+    with Installation(control_plane, kubelet) as running:
         yield running
 
 

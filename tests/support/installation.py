@@ -1,0 +1,130 @@
+"""Sitelog as a user installs it: the chart by helm, its pods run by the played kubelet."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+from sitelog.core.names import GROUP, KIND, VERSION
+from support.control_plane import ControlPlane
+from support.control_plane_api import Json
+from support.kubelet import PlayedKubelet
+from support.wait import wait_for
+
+NAMESPACE = "sitelog-system"
+CHART = Path(__file__).parents[2] / "charts" / "sitelog"
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sitelogpolicies.sitelog.dev"
+
+
+class Installation:
+    """Context manager: one release of the chart, ready; uninstalled at the end."""
+
+    def __init__(self, control_plane: ControlPlane, kubelet: PlayedKubelet, **values: Any) -> None:
+        self.control_plane = control_plane
+        self.kubelet = kubelet
+        self._values = values
+
+    def __enter__(self) -> Self:
+        port = self.kubelet.expose(NAMESPACE, "sitelog-webhook", 443)
+        values = {
+            "crds.enabled": not self.control_plane.exists(CRD),
+            "webhook.url": f"https://127.0.0.1:{port}",
+            "controller.sweepInterval": "1s",
+            **self._values,
+        }
+        settings = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
+        here = f"--namespace={NAMESPACE}"
+        self.control_plane.helm("install", "sitelog", str(CHART), here, "--create-namespace", *settings)
+        for deployment in ("sitelog-controller", "sitelog-webhook"):
+            self.control_plane.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=60s")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.control_plane.helm("uninstall", "sitelog", f"--namespace={NAMESPACE}", "--wait")
+
+    # --- what tests do with it ----------------------------------------------------------------------------------------
+
+    def policy(self, namespace: str, name: str = "site", **spec: Any) -> None:
+        """Apply a policy, and wait until the webhook's pods know it."""
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": spec,
+        }
+        answer = self.control_plane.kubectl("apply", "--output=json", "-f", "-", input=json.dumps(body))
+        generation = json.loads(answer)["metadata"]["generation"]
+        wait_for(
+            lambda: self._observed(namespace, name) >= generation and self._webhooks_know(namespace, name, spec),
+            deadline=20,
+            what=f"SiteLogPolicy {namespace}/{name} is in force",
+        )
+
+    def status(self, namespace: str, name: str = "site") -> Json:
+        """The status of a policy."""
+        return self._policy(namespace, name).get("status", {})
+
+    def apply(self, body: Json) -> Json:
+        """Apply an object; gives what the API server made of it."""
+        return json.loads(self.control_plane.kubectl("apply", "--output=json", "-f", "-", input=json.dumps(body)))
+
+    def pods(self, component: str) -> list[Json]:
+        """The pods of the webhook or the controller."""
+        selector = f"app.kubernetes.io/component={component}"
+        return list(self.control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=selector)["items"])
+
+    def logs(self, component: str) -> str:
+        """What the pods of a component logged."""
+        here = f"--namespace={NAMESPACE}"
+        return "".join(
+            self.control_plane.kubectl("logs", pod["metadata"]["name"], here) for pod in self.pods(component)
+        )
+
+    def metrics(self, component: str) -> str:
+        """The metrics of a component's pods, one after the other."""
+        return "\n".join(self._ask(pod, "/metrics") for pod in self.pods(component))
+
+    def _policy(self, namespace: str, name: str) -> Json:
+        return self.control_plane.api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/sitelogpolicies/{name}")
+
+    def _observed(self, namespace: str, name: str) -> int:
+        return int(self.status(namespace, name).get("observedGeneration") or 0)
+
+    def _webhooks_know(self, namespace: str, name: str, spec: Json) -> bool:
+        """Whether a dry run is answered under this policy, several times over: by each pod."""
+        if spec.get("mode") == "DryRun" or spec.get("selector"):
+            return True
+        probe = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "probe", "namespace": namespace},
+            "data": {"config_fed_client.json": "{}"},
+        }
+        wanted = spec.get("logStreaming", "Allowed")
+        for _ in range(4):
+            answer = self.control_plane.kubectl(
+                "create", "--dry-run=server", "--output=json", "-f", "-", input=json.dumps(probe)
+            )
+            annotations = json.loads(answer)["metadata"].get("annotations", {})
+            if annotations.get("sitelog.dev/log-streaming") not in (wanted, "Forbidden"):
+                return False
+        return True
+
+    def _ask(self, pod: Json, target: str) -> str:
+        metadata = pod["metadata"]
+        port = self.kubelet.local_port(metadata["namespace"], metadata["name"], "health")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=10) as answer:
+            return answer.read().decode()
+
+
+def configmap(namespace: str, name: str, config: object, **more: Any) -> Json:
+    """A job's ConfigMap; `config` is the configuration's text, or a value to write as JSON."""
+    text = config if isinstance(config, str) else json.dumps(config)
+    metadata = {"name": name, "namespace": namespace, **more.pop("metadata", {})}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"config_fed_client.json": text},
+        **more,
+    }
