@@ -19,7 +19,7 @@ $(READY): pyproject.toml
 	  { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "==> Installing the project and its tools into $(VENV) (about a minute the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[upload,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[upload,dev]'
 	@touch $@
 
 tools: $(READY) ## etcd, kube-apiserver, kube-controller-manager, kubectl, helm (built once, about 8 minutes on 2 cores)
