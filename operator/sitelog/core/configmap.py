@@ -7,6 +7,7 @@ from typing import Final
 
 from . import json_text
 from .decision import Verdict, decide, unusable
+from .formats import Format, format_of
 from .names import (
     ANNOTATION_CONFIG_DIGEST,
     ANNOTATION_LOG_STREAMING,
@@ -158,15 +159,13 @@ def _verdict(key: str, raw: bytes, policy: Policy, *, room: int, injected_before
     except UnicodeDecodeError as error:
         message = f"it is not UTF-8 text (byte {error.start})"
         return replace(unusable("", policy.log_streaming, Reason.NOT_UTF8, message), text=None)
-    if not key.removesuffix(".default").endswith(".json"):
-        message = "only JSON configurations can be worked with"
-        return unusable(text, policy.log_streaming, Reason.FORMAT_UNSUPPORTED, message)
-    verdict = decide(text, policy.log_streaming, policy.streamer, injected_before=injected_before)
-    if verdict.text is None or verdict.text == text or len(verdict.text) <= room:
+    verdict = decide(text, policy.log_streaming, policy.streamer, format_of(key), injected_before=injected_before)
+    if verdict.text is None or verdict.text == text or len(verdict.text.encode()) <= room:
         return verdict
-    compact = json_text.dump(json_text.parse(verdict.text), compact=True)
-    if len(compact) <= room:
-        return Verdict(verdict.decision, verdict.reason, verdict.message, compact)
+    if format_of(key) is Format.JSON:
+        compact = json_text.compact(json_text.parse(verdict.text))
+        if len(compact) <= room:
+            return replace(verdict, text=compact)
     return unusable(text, policy.log_streaming, Reason.TOO_LARGE, "it would not fit into a ConfigMap afterwards")
 
 

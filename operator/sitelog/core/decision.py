@@ -9,7 +9,8 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from . import json_text, loader, streamer
+from . import formats, loader, streamer
+from .formats import Format
 from .json_text import UnreadableError
 from .loader import Component
 from .names import Decision, Reason
@@ -34,21 +35,29 @@ class Verdict:
     text: str | None
 
 
-def decide(text: str, log_streaming: LogStreaming, parameters: Streamer, *, injected_before: bool = False) -> Verdict:
-    """Decide about the text of a JSON job configuration.
+def decide(
+    text: str,
+    log_streaming: LogStreaming,
+    parameters: Streamer,
+    form: Format = Format.JSON,
+    *,
+    injected_before: bool = False,
+) -> Verdict:
+    """Decide about the text of a job configuration.
 
     Parameters
     ----------
     text : the configuration as it is.
     log_streaming : the word of the policies in force.
     parameters : of the streamer to inject.
+    form : how the text is written.
     injected_before : the text carries Sitelog's stamp of an injection, so that an `auto_log_streamer` in it is ours to
         bring up to date.
     """
     try:
         if log_streaming is LogStreaming.FORBIDDEN:
-            return _strip(text)
-        return _inject(text, parameters, injected_before=injected_before)
+            return _strip(text, form)
+        return _inject(text, form, parameters, injected_before=injected_before)
     except UnreadableError as error:
         return unusable(text, log_streaming, error.reason, str(error))
     except UndecidableError as error:
@@ -64,8 +73,8 @@ def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: st
     return Verdict(Decision.UNREADABLE, reason, f"{message}; it passes as it is, without a log streamer", text)
 
 
-def _inject(text: str, parameters: Streamer, *, injected_before: bool) -> Verdict:
-    config = json_text.parse(text)
+def _inject(text: str, form: Format, parameters: Streamer, *, injected_before: bool) -> Verdict:
+    config = formats.parse(text, form)
     declared = [c for c in loader.components(config) if streamer.names_streamer(c)]
     entries = _entries(config)
     if entries is None:
@@ -77,14 +86,14 @@ def _inject(text: str, parameters: Streamer, *, injected_before: bool) -> Verdic
         return Verdict(Decision.DECLARED, Reason.STREAMER_DECLARED, message, text)
     if ours:
         index = ours[0].place[1]
-        wanted = streamer.entry(parameters, entries[index]["id"])
+        wanted = streamer.entry(parameters, ours[0].value.raw["id"])
         if entries[index] == wanted:
             return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it has its JobLogStreamer", text)
-        entries[index] = wanted
+        result = formats.dump({**config, "components": [*entries[:index], wanted, *entries[index + 1 :]]}, form)
     else:
-        entries.append(streamer.entry(parameters, streamer.free_id(_ids(config))))
-    config["components"] = entries
-    return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it got a JobLogStreamer", json_text.dump(config))
+        added = streamer.entry(parameters, streamer.free_id(_ids(config)))
+        result = formats.extend(text, {**config, "components": [*entries, added]}, form)
+    return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it got a JobLogStreamer", result)
 
 
 def _entries(config: dict[str, Any]) -> list[Any] | None:
@@ -93,9 +102,7 @@ def _entries(config: dict[str, Any]) -> list[Any] | None:
     if raw is None:
         return []
     value = resolve(raw, Scope(config)).raw
-    if not isinstance(value, list):
-        return None
-    return value if value is raw else copy.deepcopy(value)
+    return value if isinstance(value, list) else None
 
 
 def _is_ours(component: Component) -> bool:
@@ -112,8 +119,8 @@ def _ids(config: dict[str, Any]) -> set[str]:
     return {component_id for component_id in ids if isinstance(component_id, str)}
 
 
-def _strip(text: str) -> Verdict:
-    config = json_text.parse(text)
+def _strip(text: str, form: Format) -> Verdict:
+    config = formats.parse(text, form)
     found: list[Component] = []
     for component in loader.components(config):
         if any(component.place[: len(gone.place)] == gone.place for gone in found):
@@ -131,7 +138,10 @@ def _strip(text: str) -> Verdict:
     _remove(config, found)
     places = ", ".join(component.where for component in found)
     return Verdict(
-        Decision.STRIPPED, Reason.STREAMER_STRIPPED, f"it lost its JobLogStreamer ({places})", json_text.dump(config)
+        Decision.STRIPPED,
+        Reason.STREAMER_STRIPPED,
+        f"it lost its JobLogStreamer ({places})",
+        formats.dump(config, form),
     )
 
 

@@ -45,8 +45,13 @@ def parse(text: str) -> dict[str, Any]:
     return value
 
 
-def dump(config: dict[str, Any], *, compact: bool = False) -> str:
-    """Write a configuration as NVFlare's SiteLogStreamer does (`indent=2`), or without a byte of layout.
+def compact(value: Any) -> str:
+    """Write a value without a byte of layout."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def dump(config: dict[str, Any]) -> str:
+    """Write a configuration as NVFlare's SiteLogStreamer does.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def dump(config: dict[str, Any], *, compact: bool = False) -> str:
         Nested too deep.
     """
     try:
-        return json.dumps(config, separators=(",", ":")) if compact else json.dumps(config, indent=2)
+        return json.dumps(config, indent=2)
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be written") from None
 

@@ -85,6 +85,8 @@ class Reason(str, Enum):
     NO_STREAMER = "NoStreamer"
     NO_POLICY = "NoPolicy"
     NOT_JSON = "NotJSON"
+    NOT_HOCON = "NotHOCON"
+    NOT_YAML = "NotYAML"
     NOT_UTF8 = "NotUTF8"
     NOT_AN_OBJECT = "NotAnObject"
     TOO_DEEP = "TooDeep"
