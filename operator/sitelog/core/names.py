@@ -43,6 +43,7 @@ PUBLISHED_NAME_PREFIX = "sitelog-"  # the gate's ConfigMap: prefix + job id + ha
 UPLOAD_NAME_PREFIX = "sitelog-upload-"  # upload Job and Secret: prefix + hash of the job pod's uid
 ERROR_LOG_KEY = "error_log.txt.gz"  # the Secret's key
 WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
+FORBIDDING_WORD = "allow_log_streaming=false"  # as the last word of its --set no JobLogStreamer starts
 CONFIG_BASENAME = "config_fed_client"  # a job ConfigMap carries it with one of NVFlare's extensions
 
 # --- `sitelog upload`'s exit codes (sysexits.h), understood by the Job's podFailurePolicy ----------------------------

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sitelog.core.identity import is_job_command
 from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
+from sitelog.core.worker_command import is_job_command
 
 
 def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
