@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from .names import FORBIDDING_WORD, WORKER_MODULE
 
 _SET: Final = "--set"
+_EXPANDED: Final = "$("  # Kubernetes replaces $(NAME) in a container's words by its environment
 
 
 class CommandError(Exception):
@@ -67,6 +68,8 @@ def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[
     words = worker_options(argv).words
     if any("\n" in word for word in argv):
         raise CommandError("it has a word of several lines")
+    if any(_EXPANDED in word for word in words):
+        raise CommandError("Kubernetes would put another word in for $(...) after --set")
     if has_forbidding_word(argv):
         return list(command), list(args)
     more = [FORBIDDING_WORD] if _ends_in_set(argv) else [_SET, *words, FORBIDDING_WORD]
@@ -79,11 +82,11 @@ def has_forbidding_word(argv: Sequence[str]) -> bool:
 
 
 def _ends_in_set(argv: Sequence[str]) -> bool:
-    """Whether nothing but plain words follows the last `--set`."""
+    """Whether nothing but plain words follows the last `--set`: no option, and none that Kubernetes puts in."""
     if _SET not in argv:
         return False
     last = len(argv) - 1 - list(reversed(argv)).index(_SET)
-    return not any(word.startswith("-") for word in argv[last + 1 :])
+    return not any(word.startswith("-") or _EXPANDED in word for word in argv[last + 1 :])
 
 
 class _Parser(argparse.ArgumentParser):
