@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from .names import FORBIDDING_WORD, WORKER_MODULE
 
 _SET: Final = "--set"
-_EXPANDED: Final = "$("  # Kubernetes replaces $(NAME) in a container's words by its environment
+_EXPANDED: Final = "$"  # Kubernetes replaces $(NAME) in a container's words by its environment
 
 
 class CommandError(Exception):
