@@ -10,6 +10,7 @@ from kubernetes import client, config
 from support.control_plane import CommandError, ControlPlane
 from support.control_plane_api import ApiError, Json
 from support.kubelet import PlayedKubelet
+from support.kubelet_container import PROGRAMS
 from support.wait import wait_for
 
 # --- pods played by hand ----------------------------------------------------------------------------------------------
@@ -306,6 +307,18 @@ def test_a_missing_secret_keeps_a_pod_pending_and_says_so(
 
     assert messages == ['MountVolume.SetUp failed for volume "kit" : secret "courier" not found']
     assert phase == "Pending"
+
+
+def test_the_image_s_program_is_found_below_a_mounted_folder_too(
+    control_plane: ControlPlane, kubelet: PlayedKubelet, namespace: str
+) -> None:
+    """As in a checkout below /tmp, where the chart's pods mount an emptyDir."""
+    mount = {"name": "tmp", "mountPath": str(PROGRAMS.parent)}
+    container = {"name": "main", "image": "sitelog:test", "args": ["--help"], "volumeMounts": [mount]}
+    upload_job(control_plane, namespace, {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]})
+    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=30s")
+
+    assert "Usage: sitelog" in control_plane.kubectl("logs", "--namespace", namespace, "job/upload")
 
 
 WHO_AM_I = """
