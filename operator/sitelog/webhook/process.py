@@ -9,15 +9,17 @@ from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import keep_policies, kopf_settings, new_registry
 from sitelog.settings import WebhookSettings
 from sitelog.telemetry.health import serve_health
+from sitelog.telemetry.metrics import POLICIES_SYNCED
 
 from .handlers import register
 from .server import AdmissionServer
 
 
-class _NoMemories(ResourceMemories):
+class NoMemories(ResourceMemories):
     """kopf keeps a memo of every object in an UPDATE review for ever, in a process that never sees the object go."""
 
     async def recall(self, *_args: object, **_kwargs: object) -> ResourceMemory:
+        """Return a fresh one."""
         return ResourceMemory()
 
 
@@ -25,6 +27,7 @@ async def run(settings: WebhookSettings) -> None:
     """Answer admission reviews until told to stop."""
     client = await KubeClient.connect()
     book = PolicyBook()
+    POLICIES_SYNCED.set_function(lambda: book.synced_at)
     server = AdmissionServer(
         port=settings.port, certificate_dir=settings.certificate_dir, handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS)
     )
@@ -39,7 +42,7 @@ async def run(settings: WebhookSettings) -> None:
             await kopf.operator(
                 registry=registry,
                 settings=operator_settings,
-                memories=_NoMemories(),
+                memories=NoMemories(),
                 clusterwide=True,
                 standalone=True,
             )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sitelog.core.configmap import decide_configmap
+from sitelog.core.configmap import ConfigMap, decide_configmap
 from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
 from sitelog.core.labels import label_value
 from sitelog.core.names import (
@@ -13,6 +13,7 @@ from sitelog.core.names import (
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
     LABEL_CLIENT,
+    LABEL_DECISION,
     LABEL_JOB,
     Decision,
     Reason,
@@ -57,17 +58,28 @@ def review_configmap(
     )
     outcome = decide_configmap(configmap, concerned)
     policy = outcome.policy.key if outcome.policy else ""
-    # What is stored already cannot be kept out; refusing the change would only keep it from being mended.
-    refused = outcome.decision is Decision.REFUSED and outcome.reason is not Reason.IMMUTABLE
+    refused = outcome.decision is Decision.REFUSED and not _stored_as_it_is(configmap, old, outcome.reason)
     return Review(
         subject=str(configmap),
         decision=outcome.decision.value,
         reason=outcome.reason.value,
         policy=policy,
         merge={} if refused else merge_for(configmap, outcome),
-        warnings=outcome.warnings if outcome.reason is not Reason.IMMUTABLE else (outcome.message,),
+        warnings=(outcome.message,) if outcome.decision is Decision.REFUSED else outcome.warnings,
         refusal=outcome.message if refused else None,
     )
+
+
+def _stored_as_it_is(configmap: ConfigMap, old: Mapping[str, Any] | None, reason: Reason) -> bool:
+    """Whether a refusal would keep nothing out: the same configuration is stored, and marked as refused.
+
+    The mark is the controller's. To refuse its bearer's changes would only keep it from being written, or a finalizer
+    from being removed. Without the mark it is somebody who brings the configuration anew.
+    """
+    if old is None:
+        return False
+    marked = configmap.labels.get(LABEL_DECISION) == Decision.REFUSED
+    return reason is Reason.IMMUTABLE or (marked and parse_configmap(old).configurations == configmap.configurations)
 
 
 def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str) -> Review:

@@ -11,12 +11,13 @@ import logging
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import kopf
 from aiohttp import web
+from kopf._core.engines.admission import UnknownResourceError
 
 from sitelog.telemetry.logs import fields
 
@@ -24,7 +25,9 @@ from sitelog.telemetry.logs import fields
 MAX_BODY: Final = 20 * 1024 * 1024
 _MAX_BODIES: Final = 3 * MAX_BODY  # of all reviews at a time; a decoded body takes a few times its size
 _CERTIFICATE_CHECK: Final = 1.0  # seconds between looks at the certificate's files; inotify misses a kubelet's swap
-_GRACE: Final = 10.0  # seconds for reviews under way when the process is told to stop
+_DISCOVERY_CHECK: Final = 0.1  # seconds between questions whether kopf can answer
+_LINGER: Final = 1.0  # seconds in which reviews still come in over open connections when the process is told to stop
+_GRACE: Final = 10.0  # seconds for reviews that are under way then
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +52,30 @@ class AdmissionServer:
         while not self._certificate.refresh():  # noqa: ASYNC110 - files have no event to wait for
             await asyncio.sleep(_CERTIFICATE_CHECK)
 
+        for handler in self._handlers:
+            await _discovered(fn, handler)
+
         async def review(request: web.Request) -> web.Response:
             handler = request.match_info["handler"]
             if handler not in self._handlers:
                 raise web.HTTPNotFound
             async with self._budget.reserve(request.content_length or MAX_BODY):
-                body = await request.read()
-                answer = await fn(json.loads(body), webhook=kopf.HandlerId(handler))
-            return web.json_response(answer)
+                try:
+                    answer = await fn(_parse(await request.read()), webhook=kopf.HandlerId(handler))
+                except UnknownResourceError as error:
+                    raise web.HTTPBadRequest(text=str(error)) from None
+            response = web.json_response(answer)
+            if not self.listening:
+                response.force_close()  # the next review goes to a pod that stays
+            return response
 
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_post("/{handler}", review)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "0.0.0.0", self._port, ssl_context=self._certificate.context).start()
+            site = web.TCPSite(runner, "0.0.0.0", self._port, ssl_context=self._certificate.context)
+            await site.start()
             self.listening = True
             log.info("taking admission reviews", extra=fields(port=self._port))
             yield kopf.WebhookClientConfig(url=f"https://localhost:{self._port}/")
@@ -71,8 +83,52 @@ class AdmissionServer:
                 await asyncio.sleep(_CERTIFICATE_CHECK)
                 self._certificate.refresh()
         finally:
-            self.listening = False
+            if self.listening:
+                self.listening = False
+                await site.stop()
+                await self._drain()
             await runner.cleanup()
+
+    async def _drain(self) -> None:
+        """Answer what is under way or comes in over open connections; aiohttp would drop a body that is half there."""
+        await asyncio.sleep(_LINGER)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._budget.unused(), _GRACE)
+
+
+async def _discovered(fn: kopf.WebhookFn, plural: str) -> None:
+    """Wait until kopf has learnt from the API server which resources there are: before, it can answer no review."""
+    resource = {"group": "", "version": "v1", "resource": plural}
+    request = {"uid": "", "resource": resource, "operation": "DELETE", "userInfo": {}, "object": {}}
+    while True:
+        try:
+            await fn({"request": request}, webhook=kopf.HandlerId(plural))  # type: ignore[typeddict-item]
+        except UnknownResourceError:
+            await asyncio.sleep(_DISCOVERY_CHECK)
+        else:
+            return
+
+
+def _parse(body: bytes) -> Any:
+    """Read an admission review as far as kopf relies on it.
+
+    Raises
+    ------
+    web.HTTPBadRequest
+        It is none.
+    """
+    try:
+        review = json.loads(body)
+        request = review["request"]
+        known = isinstance(request["uid"], str) and isinstance(request["userInfo"], dict)
+        known &= {"group", "version", "resource"} <= request["resource"].keys()
+        known &= all(isinstance(request.get(key) or {}, dict) for key in ("object", "oldObject"))
+        known &= bool(request.get("object") or request.get("oldObject"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        known = False
+    if not known:
+        raise web.HTTPBadRequest(text="this is no AdmissionReview of admission.k8s.io/v1 with a request and an object")
+    return review
 
 
 class _Certificate:
@@ -126,17 +182,26 @@ class _ByteBudget:
     def __init__(self, total: int) -> None:
         self._total = total
         self._free = total
+        self._users = 0
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
     async def reserve(self, size: int) -> AsyncIterator[None]:
-        size = min(size, self._total)
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
+        size, held = min(size, self._total), 0
+        self._users += 1
         try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._free >= size)
+                self._free -= size
+            held = size
             yield
         finally:
             async with self._changed:
-                self._free += size
+                self._users -= 1
+                self._free += held
                 self._changed.notify_all()
+
+    async def unused(self) -> None:
+        """Wait until no review is in or waits."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._users)
