@@ -1,6 +1,7 @@
-"""Existing ConfigMaps, brought into line when a policy changes, at start, and every ten minutes.
+"""Existing ConfigMaps, brought into line when a policy changes, soon after, at start, and every ten minutes.
 
-The same decision as at admission. What cannot be changed any more is stamped, and said in an Event.
+The same decision as at admission. What cannot be changed any more is stamped, and said in an Event. The second look
+finds what a webhook's pod let in before it heard of the change.
 """
 
 import logging
@@ -11,7 +12,7 @@ from typing import Any, Final
 from sitelog.core.configmap import CONFIG_KEYS, decide_configmap
 from sitelog.core.names import LABEL_PUBLISHED_BY, Decision
 from sitelog.core.policy import Policy, applicable
-from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
+from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.policies import PolicyBook
@@ -21,6 +22,7 @@ from sitelog.telemetry.metrics import DECISIONS
 from .capture import seconds_since
 
 _PAGE: Final = 50  # ConfigMaps in memory at a time: each may be a MiB
+_SOON: Final = 15.0  # seconds after a change of the policies, by when the webhook's pods have long heard of it
 _AGAIN: Final = 600.0  # seconds after which everything is looked at, although no policy has changed
 
 log = logging.getLogger(__name__)
@@ -35,18 +37,22 @@ class Alignment:
         self._root_namespace = root_namespace
         self._retention = retention
         self._aligned: tuple[Policy, ...] | None = None
-        self._aligned_at = 0.0
+        self._due = 0.0
 
     async def look(self) -> None:
         """Bring everything into line, if a policy has changed or it is time."""
         policies = tuple(sorted(self._book.policies, key=lambda policy: policy.key))
-        if policies == self._aligned and time.monotonic() - self._aligned_at < _AGAIN:
+        changed = policies != self._aligned
+        if not changed and time.monotonic() < self._due:
             return
+        failed = 0
         for namespace in self._namespaces(policies):
             async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
                 for body in page:
-                    await self._align(body, policies)
-        self._aligned, self._aligned_at = policies, time.monotonic()
+                    failed += not await self._aligned_now(body, policies)
+        if not failed:
+            self._aligned = policies
+            self._due = time.monotonic() + (_SOON if changed else _AGAIN)
 
     async def remove_expired(self) -> None:
         """Delete what the gate published and nobody needs any more."""
@@ -68,6 +74,15 @@ class Alignment:
         """Return the namespaces concerned; the empty one stands for all, where a policy of the root speaks."""
         namespaces = {policy.namespace for policy in policies}
         return [""] if self._root_namespace in namespaces else sorted(namespaces)
+
+    async def _aligned_now(self, body: Mapping[str, Any], policies: Sequence[Policy]) -> bool:
+        """Bring one into line; False if that has to be tried again, which must not keep the others waiting."""
+        try:
+            await self._align(body, policies)
+        except ApiError as error:
+            log.warning("ConfigMap %s/%s: %s", body["metadata"]["namespace"], body["metadata"]["name"], error)
+            return False
+        return True
 
     async def _align(self, body: Mapping[str, Any], policies: Sequence[Policy]) -> None:
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))

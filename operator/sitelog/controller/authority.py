@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_SKEW = timedelta(minutes=5)  # clocks of API servers may be behind
+_SKEW = 300.0  # seconds by which clocks of API servers may be behind; a tenth of a very short lifetime
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,26 @@ class Issued:
 def issue(hosts: Sequence[str], lifetime: float, now: datetime) -> Issued:
     """Make a CA and a server certificate good for `hosts`, both for `lifetime` seconds.
 
-    The CA's key is not kept: each renewal has a CA of its own, so there is no long-lived key to guard.
+    The CA's key is not kept: each renewal has a CA of its own, so there is no long-lived key to guard. The CA says
+    itself which hosts it was made for.
     """
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    end = now + timedelta(seconds=lifetime)
+    start, end = now - timedelta(seconds=min(_SKEW, lifetime / 10)), now + timedelta(seconds=lifetime)
+    alternatives = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
     issuer = _name(f"Sitelog webhook CA {now:%Y-%m-%dT%H:%M:%SZ}")
     authority = (
-        _builder(issuer, issuer, authority_key.public_key(), now - _SKEW, end)
+        _builder(issuer, issuer, authority_key.public_key(), start, end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
+        .add_extension(alternatives, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     server = (
-        _builder(_name(hosts[0][:64]), issuer, server_key.public_key(), now - _SKEW, end)
+        _builder(_name(hosts[0][:64]), issuer, server_key.public_key(), start, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        .add_extension(alternatives, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     return Issued(
@@ -58,7 +61,7 @@ class Authority:
     """A CA certificate out of a bundle."""
 
     pem: bytes
-    fingerprint: str
+    hosts: frozenset[str]
     not_before: datetime
     not_after: datetime
 
@@ -72,7 +75,7 @@ def read_bundle(bundle: bytes) -> list[Authority]:
     authorities = [
         Authority(
             pem=_pem(certificate),
-            fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+            hosts=_hosts(certificate),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
         )
@@ -123,6 +126,14 @@ def _alternative(host: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _hosts(certificate: x509.Certificate) -> frozenset[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset((*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))))
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

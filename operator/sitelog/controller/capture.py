@@ -1,6 +1,7 @@
 """What is left of a job's error log when its pod has ended."""
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final
 
 from sitelog.core.error_log import ErrorRecords
@@ -30,9 +31,12 @@ async def capture(client: KubeClient, pod: JobPod, end: PodEnd, max_bytes: int) 
         except NotFoundError:
             lost = "the pod was gone before it could be read"
         except ApiError as error:
-            if seconds_since(end.at) < _PATIENCE:
+            if error.status == HTTPStatus.BAD_REQUEST:
+                lost = "its container never ran"
+            elif seconds_since(end.at or pod.created_at) < _PATIENCE:
                 raise
-            lost = f"it could not be read ({error.reason})"
+            else:
+                lost = f"it could not be read ({error.reason})"
     return compose(pod, end, records, lost, max_bytes)
 
 

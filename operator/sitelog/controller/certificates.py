@@ -1,29 +1,34 @@
 """The webhook's certificate: made, renewed in time, and its CA put into the webhook configuration.
 
 The controller reads no Secret, its own neither. What it has to know stands in the webhook configuration: the bundle of
-CAs, and in an annotation which of them signed the certificate in the Secret. Steps of a renewal, each of which may be
+CAs, and in an annotation the one that signed the certificate in the Secret. Steps of a renewal, each of which may be
 the last one of a process:
 
 1. the new CA joins the bundle;
 2. the new certificate goes into the Secret;
 3. the annotation names the new CA;
 4. when the webhook's pods have had time to take the certificate up, the old CA leaves the bundle.
+
+The Secret belongs to the webhook configuration and goes with it.
 """
 
+import asyncio
 import base64
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sitelog.core.names import ANNOTATION_SERVING_CA
-from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
+from sitelog.kube.client import KubeClient, NotFoundError, path
 from sitelog.telemetry.metrics import CERTIFICATE_EXPIRY
 
 from .authority import Authority, Issued, issue, read_bundle, utc_now
 
 _RENEW_AT: Final = 2 / 3  # of the lifetime, as cert-manager does
-_OVERLAP: Final = 0.1  # of the lifetime in which the old CA stays; a kubelet takes a minute or two to bring a Secret
+_OVERLAP: Final = 1 / 4  # of the lifetime in which the old CA stays; a kubelet takes a minute or two to bring a Secret
+_HEARD: Final = 2.0  # seconds in which every API server has heard of the new CA, before a pod may serve with it
+_CONFIGURATIONS: Final = "admissionregistration.k8s.io/v1"
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +49,7 @@ class Certificates:
         self._client = client
         self._namespace = namespace
         self._secret = secret
-        self._configuration = path(
-            "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", name=configuration
-        )
+        self._configuration = path(_CONFIGURATIONS, "mutatingwebhookconfigurations", name=configuration)
         self._hosts = hosts
         self._lifetime = lifetime
 
@@ -54,26 +57,28 @@ class Certificates:
         """Renew the certificate if it is time, and keep the bundle as it has to be."""
         now = utc_now()
         body = await self._client.get(self._configuration)
-        bundle = read_bundle(_bundle(body))
-        serving = next((ca for ca in bundle if ca.fingerprint == _serving(body)), None)
-        if serving is None or now >= self._renewal(serving):
+        serving, bundle = _serving(body), _bundle(body)
+        if serving is None or not self._good(serving, now) or not await self._keep_secret(body):
             serving = await self._renew(body, bundle, now)
-        elif now >= serving.not_before + timedelta(seconds=self._lifetime * _OVERLAP) and len(bundle) > 1:
-            await self._write(body, [serving])
-            log.info("webhook certificate: the old CA left the bundle")
-        elif not _complete(body, bundle):
-            await self._write(body, bundle)
+        else:
+            if serving not in bundle or now >= _part_of_lifetime(serving, _OVERLAP):
+                bundle = [serving]
+            if not _complete(body, bundle):
+                await self._write(body, bundle)
+                log.info("webhook certificate: the bundle is as it has to be again (CAs in it: %d)", len(bundle))
         CERTIFICATE_EXPIRY.set(serving.not_after.timestamp())
 
-    def _renewal(self, serving: Authority) -> datetime:
-        return serving.not_before + (serving.not_after - serving.not_before) * _RENEW_AT
+    def _good(self, serving: Authority, now: datetime) -> bool:
+        return now < _part_of_lifetime(serving, _RENEW_AT) and serving.hosts == frozenset(self._hosts)
 
     async def _renew(self, body: Mapping[str, Any], bundle: Sequence[Authority], now: datetime) -> Authority:
         issued = issue(self._hosts, self._lifetime, now)
         (new,) = read_bundle(issued.authority)
         valid = [ca for ca in bundle if ca.not_after > now]
         body = await self._write(body, [*valid, new])
-        await self._write_secret(issued)
+        if valid:
+            await asyncio.sleep(_HEARD)
+        await self._write_secret(issued, body)
         await self._write(body, [*valid, new], serving=new)
         log.info("webhook certificate: renewed, good until %s", new.not_after.isoformat())
         return new
@@ -89,41 +94,64 @@ class Certificates:
         ]
         metadata: dict[str, Any] = {"resourceVersion": body["metadata"]["resourceVersion"]}
         if serving:
-            metadata["annotations"] = {ANNOTATION_SERVING_CA: serving.fingerprint}
+            metadata["annotations"] = {ANNOTATION_SERVING_CA: serving.pem.decode()}
         return await self._client.patch(self._configuration, {"metadata": metadata, "webhooks": webhooks})
 
-    async def _write_secret(self, issued: Issued) -> None:
+    async def _write_secret(self, issued: Issued, owner: Mapping[str, Any]) -> None:
         files = {"tls.crt": issued.certificate, "tls.key": issued.key, "ca.crt": issued.authority}
         data = {name: base64.b64encode(content).decode() for name, content in files.items()}
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/tls",
-            "metadata": {"name": self._secret, "labels": {"app.kubernetes.io/managed-by": "sitelog"}},
-            "data": data,
-        }
+        if not await self._patch_secret({"metadata": _owned_by(owner), "data": data}):
+            secret = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/tls",
+                "metadata": {
+                    "name": self._secret,
+                    "labels": {"app.kubernetes.io/managed-by": "sitelog"},
+                    **_owned_by(owner),
+                },
+                "data": data,
+            }
+            await self._client.create(path("v1", "secrets", self._namespace), secret)
+
+    async def _keep_secret(self, owner: Mapping[str, Any]) -> bool:
+        """Bind the Secret to the webhook configuration that is there now; False if it is gone."""
+        return await self._patch_secret({"metadata": _owned_by(owner)})
+
+    async def _patch_secret(self, change: Mapping[str, Any]) -> bool:
         try:
-            await self._client.patch(path("v1", "secrets", self._namespace, self._secret), {"data": data})
+            target = path("v1", "secrets", self._namespace, self._secret)
+            await self._client.patch(target, change, metadata_only=True)  # its content is not answered
         except NotFoundError:
-            try:
-                await self._client.create(path("v1", "secrets", self._namespace), secret)
-            except ConflictError:
-                await self._client.patch(path("v1", "secrets", self._namespace, self._secret), {"data": data})
+            return False
+        return True
 
 
-def _bundle(body: Mapping[str, Any]) -> bytes:
-    """Return the bundle of the first webhook; all have the same unless somebody meddled."""
-    webhooks = body.get("webhooks") or [{}]
-    return base64.b64decode((webhooks[0].get("clientConfig") or {}).get("caBundle") or "")
+def _owned_by(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = configuration["metadata"]
+    owner = {"apiVersion": _CONFIGURATIONS, "kind": "MutatingWebhookConfiguration"}
+    return {"ownerReferences": [{**owner, "name": metadata["name"], "uid": metadata["uid"]}]}
 
 
-def _serving(body: Mapping[str, Any]) -> str:
-    return str((body["metadata"].get("annotations") or {}).get(ANNOTATION_SERVING_CA, ""))
+def _part_of_lifetime(authority: Authority, part: float) -> datetime:
+    return authority.not_before + (authority.not_after - authority.not_before) * part
+
+
+def _bundle(body: Mapping[str, Any]) -> list[Authority]:
+    """Return the CAs that any of the webhooks trusts; all trust the same unless somebody meddled."""
+    return list({ca: None for webhook in body.get("webhooks") or () for ca in read_bundle(_encoded(webhook))})
+
+
+def _serving(body: Mapping[str, Any]) -> Authority | None:
+    """Return the CA of the certificate in use; it stands apart from the bundle, which others may wipe."""
+    pem = str((body["metadata"].get("annotations") or {}).get(ANNOTATION_SERVING_CA, ""))
+    return next(iter(read_bundle(pem.encode())), None)
 
 
 def _complete(body: Mapping[str, Any], bundle: Sequence[Authority]) -> bool:
     wanted = b"".join(ca.pem for ca in bundle)
-    return all(
-        base64.b64decode((webhook.get("clientConfig") or {}).get("caBundle") or "") == wanted
-        for webhook in body.get("webhooks") or ()
-    )
+    return all(_encoded(webhook) == wanted for webhook in body.get("webhooks") or ())
+
+
+def _encoded(webhook: Mapping[str, Any]) -> bytes:
+    return base64.b64decode((webhook.get("clientConfig") or {}).get("caBundle") or "")

@@ -10,6 +10,7 @@ So a process may be killed anywhere and another one goes on; two at once do the 
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -29,7 +30,7 @@ from sitelog.core.outcome import PodEnd, pod_end
 from sitelog.core.pod import JobPod
 from sitelog.core.policy import InForce, LogStreaming, applicable, in_force
 from sitelog.core.upload import Plan, Skip, compose, plan_upload
-from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
+from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.jobs import UploadJob, job_manifest, parse_upload_job, secret_manifest, upload_name
 from sitelog.kube.pods import parse_event, parse_job_pod
@@ -41,6 +42,7 @@ from .capture import capture, seconds_since
 from .ledger import count
 from .results import upload_result
 
+_REMEMBERED: Final = 600.0  # seconds in which a pod that is gone is tried again, from what was last seen of it
 _ORPHANED: Final = 60.0  # seconds after which a Job without its Secret is taken to have lost whoever made it
 BATCH: Final = "batch/v1"
 
@@ -59,6 +61,7 @@ class ErrorLogs:
         self._image = image
         self._max_uploads = max_uploads
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._gone: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._unmarked_pods: set[str] = set()
         self._unmarked_jobs: set[str] = set()
 
@@ -68,7 +71,7 @@ class ErrorLogs:
         return self._unmarked_pods | self._unmarked_jobs
 
     async def look_at_pods(self) -> None:
-        """Look at all job pods that exist."""
+        """Look at all job pods that exist, and again at those that are gone and left something undone."""
         bodies = await self._client.list_all(path("v1", "pods"), labelSelector=LABEL_JOB)
         self._unmarked_pods = {
             body["metadata"]["uid"]
@@ -77,9 +80,27 @@ class ErrorLogs:
         }
         for body in bodies:
             await self.look_at_pod(body, gone=False)
+        for uid, (seen_at, last_seen) in list(self._gone.items()):
+            if time.monotonic() - seen_at > _REMEMBERED:
+                del self._gone[uid]
+            else:
+                await self.look_at_pod(last_seen, gone=True)
 
     async def look_at_pod(self, body: Mapping[str, Any], *, gone: bool) -> None:
-        """Start the upload for a pod that has ended, or write down why there is none."""
+        """Start the upload for a pod that has ended, or write down why there is none; a failure is tried again."""
+        uid = body["metadata"]["uid"]
+        if gone:
+            self._gone.setdefault(uid, (time.monotonic(), body))
+        try:
+            await self._look_at_pod(body, gone=gone)
+        except ApiError as error:
+            # A namespace that is gone has no place for a Job any more.
+            if not isinstance(error, NotFoundError):
+                log.warning("Pod %s/%s: %s", body["metadata"]["namespace"], body["metadata"]["name"], error)
+                return
+        self._gone.pop(uid, None)
+
+    async def _look_at_pod(self, body: Mapping[str, Any], *, gone: bool) -> None:
         pod = parse_job_pod(body)
         if pod is None or ANNOTATION_UPLOAD in pod.annotations:
             return
@@ -135,14 +156,23 @@ class ErrorLogs:
         running = [job for job in jobs if not job.finished and not job.suspended]
         self._unmarked_jobs = {job.uid for job in jobs if not job.recorded}
         for job in jobs:
-            if job.finished:
-                if not job.recorded:
-                    await self._conclude(job)
-            elif stopped := self._stopped(job):
-                await self._withdraw(job, stopped)
-            elif job.suspended and (job.captured or await self._adopt(job)):
-                waiting.append(job)
+            try:
+                if await self._may_run(job):
+                    waiting.append(job)
+            except ApiError as error:  # the others' turn all the same
+                log.warning("Job %s/%s: %s", job.namespace, job.name, error)
         await self._resume(waiting, running)
+
+    async def _may_run(self, job: UploadJob) -> bool:
+        """Bring a Job forward; whether it only waits to be resumed."""
+        if job.finished:
+            if not job.recorded:
+                await self._conclude(job)
+            return False
+        if stopped := self._stopped(job):
+            await self._withdraw(job, stopped)
+            return False
+        return job.suspended and (job.captured or await self._adopt(job))
 
     async def _resume(self, waiting: Iterable[UploadJob], running: list[UploadJob]) -> None:
         busy = {job.identity for job in running}  # the server's staging file is one for a job and client

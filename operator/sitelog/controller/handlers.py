@@ -1,12 +1,10 @@
 """kopf's handlers: each hands what it sees to whoever knows what to do."""
 
-import logging
 from typing import Any, Final
 
 import kopf
 
 from sitelog.core.names import LABEL_JOB, LABEL_UPLOAD
-from sitelog.kube.client import ApiError
 
 from .error_logs import ErrorLogs
 from .sweeper import Sweeper
@@ -14,18 +12,13 @@ from .sweeper import Sweeper
 # kopf watches these with a selector on the server, so that other pods and Jobs cost nothing.
 SELECTORS: Final = {("", "v1", "pods"): LABEL_JOB, ("batch", "v1", "jobs"): LABEL_UPLOAD}
 
-log = logging.getLogger(__name__)
-
 
 def register(registry: kopf.OperatorRegistry, error_logs: ErrorLogs, sweeper: Sweeper) -> None:
     """Register the handlers. What one of them misses, the sweeper finds."""
 
     @kopf.on.event("", "v1", "pods", labels={LABEL_JOB: kopf.PRESENT}, registry=registry)
     async def pod(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
-        try:
-            await error_logs.look_at_pod(body, gone=event["type"] == "DELETED")
-        except ApiError as error:
-            log.warning("Pod %s/%s: %s", body["metadata"]["namespace"], body["metadata"]["name"], error)
+        await error_logs.look_at_pod(body, gone=event["type"] == "DELETED")
         sweeper.happened()
 
     @kopf.on.event("batch", "v1", "jobs", labels={LABEL_UPLOAD: kopf.PRESENT}, registry=registry)

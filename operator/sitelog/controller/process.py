@@ -9,6 +9,7 @@ from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, sync_policies
 from sitelog.settings import ControllerSettings
 from sitelog.telemetry.health import serve_health
+from sitelog.telemetry.metrics import POLICIES_SYNCED
 
 from .alignment import Alignment
 from .certificates import Certificates
@@ -24,6 +25,7 @@ async def run(settings: ControllerSettings) -> None:
     """Keep everything in line until told to stop."""
     client = await KubeClient.connect()
     book = PolicyBook()
+    POLICIES_SYNCED.set_function(lambda: book.synced_at)
     error_logs = ErrorLogs(
         client,
         book,

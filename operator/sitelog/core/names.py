@@ -30,7 +30,7 @@ ANNOTATION_POD_UID = f"{GROUP}/pod-uid"  # on an upload Job: the job pod it stan
 ANNOTATION_POD_NAME = f"{GROUP}/pod-name"  # the same pod's name
 ANNOTATION_POD_END = f"{GROUP}/pod-end"  # on an upload Job: how the pod ended, a core.outcome.End
 ANNOTATION_CAPTURED = f"{GROUP}/captured"  # on an upload Job: its Secret exists
-ANNOTATION_SERVING_CA = f"{GROUP}/serving-ca"  # on the webhook configuration: SHA-256 of the CA now in use
+ANNOTATION_SERVING_CA = f"{GROUP}/serving-ca"  # on the webhook configuration: the CA now in use, PEM
 
 # --- kopf handler ids: the webhook's paths are /<id>, and the chart's must be the same ------------------------------
 HANDLER_CONFIGMAPS = "configmaps"

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
-MERGE_PATCH: Final = "application/merge-patch+json"
-
+_MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
-_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500  # objects a page of a list
 _TIMEOUT = 30.0  # seconds for one request
 _LOG_CHUNK = 64 * 1024  # bytes
@@ -87,7 +87,7 @@ class KubeClient:
         self, resource: str, *, metadata_only: bool = False, size: int = _PAGE, query: Mapping[str, str] | None = None
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """Read all objects of a kind, so many at a time; with `metadata_only` without spec, status or data."""
-        accept = _METADATA if metadata_only else _JSON
+        accept = _METADATA_LIST if metadata_only else _JSON
         token = ""
         while True:
             page = {**(query or {}), "limit": str(size), **({"continue": token} if token else {})}
@@ -101,9 +101,10 @@ class KubeClient:
         """Create an object; ConflictError if it exists."""
         return await self._json("POST", resource, body=body)
 
-    async def patch(self, resource: str, body: Any, content_type: str = MERGE_PATCH) -> dict[str, Any]:
-        """Change an object. A `metadata.resourceVersion` in a merge patch makes it conditional."""
-        return await self._json("PATCH", resource, body=body, content_type=content_type)
+    async def patch(self, resource: str, body: Any, *, metadata_only: bool = False) -> dict[str, Any]:
+        """Change an object by a merge patch. A `metadata.resourceVersion` in it makes it conditional."""
+        accept = _METADATA if metadata_only else _JSON
+        return await self._json("PATCH", resource, body=body, content_type=_MERGE_PATCH, accept=accept)
 
     async def delete(self, resource: str, *, uid: str) -> None:
         """Delete this very object, and what it owns in the background."""
