@@ -44,7 +44,11 @@ def helm_test(
         f"--set-json=webhook.certificate={json.dumps(certificate)}",
         f"--set-json=webhook.url={json.dumps(url)}",
     )
-    control_plane.kubectl("rollout", "status", "deployment/sitelog-webhook", here, "--timeout=60s")
+    rollout = control_plane.kubectl(
+        "rollout", "status", "deployment/sitelog-webhook", here, "--timeout=60s", check=False
+    )
+    webhooks = ("logs", "--selector=app.kubernetes.io/component=webhook", here)
+    assert "successfully rolled out" in rollout, control_plane.kubectl(*webhooks, check=False)
     return release_namespace
 
 
