@@ -6,6 +6,7 @@ cannot be said is refused.
 """
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,8 @@ def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: st
 
 def _inject(text: str, form: Format, parameters: Streamer, *, injected_before: bool) -> Verdict:
     config = formats.parse(text, form)
-    declared = [c for c in loader.components(config) if streamer.names_streamer(c)]
+    components = loader.components(config)
+    declared = [component for component in components if streamer.names_streamer(component)]
     entries = _entries(config)
     if entries is None:
         message = "its `components` is not a list"
@@ -91,7 +93,7 @@ def _inject(text: str, form: Format, parameters: Streamer, *, injected_before: b
             return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it has its JobLogStreamer", text)
         result = formats.dump({**config, "components": [*entries[:index], wanted, *entries[index + 1 :]]}, form)
     else:
-        added = streamer.entry(parameters, streamer.free_id(_ids(config)))
+        added = streamer.entry(parameters, streamer.free_id(_ids(components)))
         result = formats.extend(text, {**config, "components": [*entries, added]}, form)
     return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it got a JobLogStreamer", result)
 
@@ -114,8 +116,8 @@ def _is_ours(component: Component) -> bool:
     )
 
 
-def _ids(config: dict[str, Any]) -> set[str]:
-    ids = (component.value.child(component.value.raw.get("id")).raw for component in loader.components(config))
+def _ids(components: Iterable[Component]) -> set[str]:
+    ids = (component.value.child(component.value.raw.get("id")).raw for component in components)
     return {component_id for component_id in ids if isinstance(component_id, str)}
 
 

@@ -24,9 +24,9 @@ from .names import Reason
 from .variables import UndecidableError
 
 # What is parsed in about a quarter of a second. The examples inside NVFlare have up to 3 KB.
-_MAX_HOCON: Final = 32 * 1024
-_MAX_YAML: Final = 64 * 1024
-_MAX_YAML_NODES: Final = 20_000  # aliases counted as often as they are used
+_MAX_HOCON: Final = 8 * 1024
+_MAX_YAML: Final = 16 * 1024
+_MAX_YAML_NODES: Final = 4_000  # aliases counted as often as they are used
 # pyhocon's grammar reads a file or an address after this keyword. In a string or a comment it means nothing, but to
 # tell those apart is the parser's work.
 _INCLUDE: Final = re.compile(r"include\s*(?:\"|url|file|package|required)", re.IGNORECASE)

@@ -59,22 +59,24 @@ def written(place: Place) -> str:
     return text
 
 
-def components(config: dict[str, Any]) -> Iterator[Component]:
-    """Every component that the loader would build, outer ones before the components among their arguments.
+def components(config: dict[str, Any]) -> list[Component]:
+    """List every component that the loader would build, outer ones before the components among their arguments.
 
     Raises
     ------
     variables.UndecidableError
-        Text that cannot be followed; the message names the place.
+        Text that cannot be followed, or more of it than can be followed in time; the message names the place.
     """
     scope = Scope(config)
+    found: list[Component] = []
     for key, raw in config.items():
         # The loader never builds below a key that starts with "@": it is taken out as a definition.
         if not key.startswith("@") and key.startswith(_SECTIONS):
-            yield from _walk((key,), key, raw, scope)
+            found += _section((key,), key, raw, scope)
+    return found
 
 
-def _walk(place: Place, path: str, raw: Any, scope: Scope) -> Iterator[Component]:
+def _section(place: Place, path: str, raw: Any, scope: Scope) -> Iterator[Component]:
     value = _resolved(raw, scope, place)
     if any(pattern.search(path) for pattern in _BUILT_AT):
         yield from _built(place, value)
@@ -83,10 +85,10 @@ def _walk(place: Place, path: str, raw: Any, scope: Scope) -> Iterator[Component
         return
     if isinstance(value.raw, dict):
         for key, child in value.raw.items():
-            yield from _walk((*place, key), f"{path}.{key}", child, value.scope)
+            yield from _section((*place, key), f"{path}.{key}", child, value.scope)
     elif isinstance(value.raw, list):
         for index, child in enumerate(value.raw):
-            yield from _walk((*place, index), f"{path}.#{index + 1}", child, value.scope)
+            yield from _section((*place, index), f"{path}.#{index + 1}", child, value.scope)
 
 
 def _built(place: Place, value: Value, *, nested: bool = False) -> Iterator[Component]:
@@ -99,6 +101,8 @@ def _built(place: Place, value: Value, *, nested: bool = False) -> Iterator[Comp
     if not isinstance(args.raw, dict):
         return
     for key, raw in args.raw.items():
+        if not isinstance(raw, (dict, str)):
+            continue
         inner = (*place, "args", key)
         child = _resolved(raw, args.scope, inner)
         if isinstance(child.raw, dict) and _is_nested_component(inner, child):

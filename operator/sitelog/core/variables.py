@@ -33,6 +33,8 @@ SYSTEM_VARIABLES: Final = frozenset(
 
 _MAX_STEPS = 40  # NVFlare gives up after 20 rounds; twice that decides everything it still loads
 _MAX_LENGTH = 100_000  # of a text grown by its own variables; no class path is longer
+_MAX_EFFORT = 20_000  # values looked at in one configuration; NVFlare's own examples have some dozens
+_EFFORT_LENGTH = 16  # characters of text that count as one value more
 
 
 class Unknown:
@@ -49,12 +51,25 @@ class UndecidableError(Exception):
     """The text alone does not tell what this would be."""
 
 
+class _Effort:
+    """Bounds the work on one configuration: references can make a short text a very long one."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_EFFORT
+
+    def spend(self, value: Any) -> None:
+        self._left -= 1 + (len(value) // _EFFORT_LENGTH if isinstance(value, str) else 0)
+        if self._left < 0:
+            raise UndecidableError("there is more of it than can be followed in time")
+
+
 @dataclass(frozen=True)
 class Scope:
     """The variables in sight: the configuration's top-level keys, and the values of an invocation in front of them."""
 
     variables: Mapping[str, Any]
     local: Mapping[str, str] = field(default_factory=dict)
+    effort: _Effort = field(default_factory=_Effort)
 
     def look_up(self, name: str) -> Any:
         """Return the raw value of a variable: `UNKNOWN` if only the job knows it, None if nobody does."""
@@ -89,10 +104,11 @@ def resolve(raw: Any, scope: Scope) -> Value:
     Raises
     ------
     UndecidableError
-        A chain of references that never ends, or a text that grows without bound.
+        A chain of references that never ends, a text that grows without bound, or too much of both.
     """
     value = raw
     for _ in range(_MAX_STEPS):
+        scope.effort.spend(value)
         if not isinstance(value, str):
             return Value(value, scope)
         after, scope = _substitute(value, scope)
@@ -122,7 +138,8 @@ def _reference(expression: str, scope: Scope) -> tuple[Any, Scope]:
     if not isinstance(value, dict) or not value:
         return None, scope  # NVFlare refuses to load the job: nothing is built
     given = (parameter.partition("=") for parameter in parameters)
-    return value, Scope(scope.variables, {**scope.local, **{key.strip(): text for key, _, text in given}})
+    local = {**scope.local, **{key.strip(): text for key, _, text in given}}
+    return value, Scope(scope.variables, local, scope.effort)
 
 
 def _format(text: str, scope: Scope) -> Any:  # noqa: PLR0911 - one for each of NVFlare's ways
@@ -135,6 +152,7 @@ def _format(text: str, scope: Scope) -> Any:  # noqa: PLR0911 - one for each of 
     except ValueError:
         return text  # NVFlare keeps a text that cannot be formatted
     out: list[str] = []
+    length = 0
     for literal, name, specification, conversion in fields:
         out.append(literal)
         if name is None:
@@ -148,6 +166,7 @@ def _format(text: str, scope: Scope) -> Any:  # noqa: PLR0911 - one for each of 
         if isinstance(value, (Unknown, dict, list)):
             return UNKNOWN
         out.append(str(value))
-        if sum(map(len, out)) > _MAX_LENGTH:
+        length += len(literal) + len(out[-1])
+        if length > _MAX_LENGTH:
             raise UndecidableError("its variables make it longer than any class path")
     return "".join(out)
