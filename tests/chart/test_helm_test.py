@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,12 +10,6 @@ from support.control_plane_keys import write_serving_pair
 from support.kubelet import PlayedKubelet
 
 pytestmark = pytest.mark.usefixtures("crd")
-
-
-@pytest.fixture
-def kubelet(control_plane: ControlPlane) -> Iterator[PlayedKubelet]:
-    with PlayedKubelet(control_plane) as running:
-        yield running
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ SYSTEM_VARIABLES: Final = frozenset(
 _MAX_STEPS = 40  # NVFlare gives up after 20 rounds; twice that decides everything it still loads
 _MAX_LENGTH = 100_000  # of a text grown by its own variables; no class path is longer
 _MAX_EFFORT = 20_000  # values looked at in one configuration; NVFlare's own examples have some dozens
-_EFFORT_LENGTH = 16  # characters of text that count as one value more
+_EFFORT_LENGTH = 16  # characters of a text with variables that count as one value more
 
 
 class Unknown:
@@ -58,7 +58,8 @@ class _Effort:
         self._left = _MAX_EFFORT
 
     def spend(self, value: Any) -> None:
-        self._left -= 1 + (len(value) // _EFFORT_LENGTH if isinstance(value, str) else 0)
+        varies = isinstance(value, str) and "{" in value
+        self._left -= 1 + (len(value) // _EFFORT_LENGTH if varies else 0)
         if self._left < 0:
             raise UndecidableError("there is more of it than can be followed in time")
 
