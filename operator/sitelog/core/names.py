@@ -22,6 +22,7 @@ ANNOTATION_LOG_STREAMING = f"{GROUP}/log-streaming"  # Allowed | Forbidden, what
 ANNOTATION_REASON = f"{GROUP}/reason"  # a Reason
 ANNOTATION_CONFIG_DIGEST = f"{GROUP}/config-digest"  # sha256:<hex> of the configuration before the decision
 ANNOTATION_RESULT_DIGEST = f"{GROUP}/result-digest"  # the same of what the decision made of it
+ANNOTATION_SITE_VALUE = f"{GROUP}/site-value"  # on a site's resources: what they said before a prohibition, as JSON
 ANNOTATION_JOB_ID = f"{GROUP}/job-id"  # FL job id, raw
 ANNOTATION_CLIENT_NAME = f"{GROUP}/client-name"  # FL client name, raw
 ANNOTATION_UPLOAD = f"{GROUP}/error-log"  # on a job pod: what became of its error log, an UploadResult
@@ -62,6 +63,10 @@ class Decision(str, Enum):
     UNREADABLE = "Unreadable"
     REFUSED = "Refused"
     UNGOVERNED = "Ungoverned"
+    # of a site's own resources.json
+    SWITCHED_OFF = "SwitchedOff"
+    SWITCHED_ON = "SwitchedOn"
+    SITE_FORBIDS = "SiteForbids"
 
 
 class UploadResult(str, Enum):
@@ -99,7 +104,14 @@ class Reason(str, Enum):
     TOO_LARGE = "TooLarge"
     IMMUTABLE = "Immutable"
     DRY_RUN = "DryRun"
+    SITE_SWITCHED_OFF = "SiteSwitchedOff"
+    SITE_SWITCHED_ON = "SiteSwitchedOn"
+    SITE_FORBIDS = "SiteForbids"
     # job pods
+    STREAMING_FORBIDDEN = "StreamingForbidden"
+    STREAMING_NOT_STOPPED = "StreamingNotStopped"
+    JOB_POD_REMOVED = "JobPodRemoved"
+    COMMAND_UNSUPPORTED = "CommandUnsupported"
     JOB_POD_LABELLED = "JobPodLabelled"
     JOB_ID_MISSING = "JobIdMissing"
     CLIENT_NAME_MISSING = "ClientNameMissing"
