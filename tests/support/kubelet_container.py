@@ -115,7 +115,7 @@ class Container:
         message_path = self.spec.get("terminationMessagePath", "/dev/termination-log")
         paths = volumes.local_paths(self.spec) | {message_path: str(self._message)}
         words = [*self.spec.get("command", []), *self.spec.get("args", [])]
-        entrypoint = [] if "command" in self.spec else [str(PROGRAMS / "sitelog")]  # a path of this host already
+        entrypoint = [] if "command" in self.spec else [_program(self.spec["image"])]  # a path of this host already
         command = entrypoint + [self._here(_expand(word, environment), paths) for word in words]
         environment = self._base_environment() | {name: self._here(value, paths) for name, value in environment.items()}
         if kubeconfig is not None and TOKEN_MOUNT in paths:  # where a client in a cluster would find its token
@@ -218,6 +218,11 @@ class Container:
         names = {entry.get("name"): entry["containerPort"] for entry in self.spec.get("ports", [])}
         number = names.get(port, port)
         return self.ports.get(int(number), int(number))
+
+
+def _program(image: str) -> str:
+    """Return what an image runs: `sitelog`, unless its name is a file:// address of a test's own program."""
+    return image.removeprefix("file://") if image.startswith("file://") else str(PROGRAMS / "sitelog")
 
 
 def _answers_http(get: Json, port: int) -> bool:

@@ -26,7 +26,7 @@ from sitelog.core.names import (
     Reason,
     UploadResult,
 )
-from sitelog.core.outcome import PodEnd, pod_end
+from sitelog.core.outcome import End, PodEnd, pod_end
 from sitelog.core.pod import JobPod
 from sitelog.core.policy import InForce, LogStreaming, applicable, in_force
 from sitelog.core.upload import Plan, Skip, compose, plan_upload
@@ -42,7 +42,7 @@ from .capture import capture, seconds_since
 from .ledger import count
 from .results import upload_result
 
-_REMEMBERED: Final = 600.0  # seconds in which a pod that is gone is tried again, from what was last seen of it
+_REMEMBERED: Final = 600.0  # seconds in which what was last seen or said of a pod is kept
 _ORPHANED: Final = 60.0  # seconds after which a Job without its Secret is taken to have lost whoever made it
 BATCH: Final = "batch/v1"
 
@@ -61,7 +61,8 @@ class ErrorLogs:
         self._image = image
         self._max_uploads = max_uploads
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._gone: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._gone: dict[str, tuple[float, Mapping[str, Any]]] = {}  # to be tried again
+        self._skipped: dict[str, float] = {}  # so that an older view of a pod does not say it twice
         self._unmarked_pods: set[str] = set()
         self._unmarked_jobs: set[str] = set()
 
@@ -80,11 +81,11 @@ class ErrorLogs:
         }
         for body in bodies:
             await self.look_at_pod(body, gone=False)
-        for uid, (seen_at, last_seen) in list(self._gone.items()):
-            if time.monotonic() - seen_at > _REMEMBERED:
-                del self._gone[uid]
-            else:
-                await self.look_at_pod(last_seen, gone=True)
+        long_ago = time.monotonic() - _REMEMBERED
+        self._skipped = {uid: at for uid, at in self._skipped.items() if at > long_ago}
+        self._gone = {uid: (at, last_seen) for uid, (at, last_seen) in self._gone.items() if at > long_ago}
+        for _, last_seen in list(self._gone.values()):
+            await self.look_at_pod(last_seen, gone=True)
 
     async def look_at_pod(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """Start the upload for a pod that has ended, or write down why there is none; a failure is tried again."""
@@ -106,7 +107,7 @@ class ErrorLogs:
             return
         async with self._locks.setdefault(pod.uid, asyncio.Lock()):
             end = pod_end(pod) or (pod_end(pod, gone=True, events=await self._events(pod)) if gone else None)
-            if end is None:
+            if end is None or pod.uid in self._skipped or (not gone and _reason_to_come(pod, end)):
                 return
             force = self._force(pod.namespace, pod.labels)
             plan = plan_upload(pod, force)
@@ -236,6 +237,7 @@ class ErrorLogs:
         if force.governing:
             await count(self._client, force.governing.key, UploadResult.SKIPPED, pod.uid)
         await self._record(pod, UploadResult.SKIPPED, skip.reason, skip.message)
+        self._skipped[pod.uid] = time.monotonic()
 
     def _ttl(self, job: UploadJob) -> int:
         settings = self._force_of(job).error_log
@@ -273,6 +275,11 @@ class ErrorLogs:
             path("v1", "events", pod.namespace), fieldSelector=f"involvedObject.uid={pod.uid}"
         )
         return [parse_event(body) for body in bodies]
+
+
+def _reason_to_come(pod: JobPod, end: PodEnd) -> bool:
+    """Whether the kubelet will soon say why it killed the container: an eviction stands in the pod's status only."""
+    return end.end is End.SIGNALLED and pod.phase == "Running" and not pod.deleted_at
 
 
 def _subject(pod: JobPod) -> Subject:

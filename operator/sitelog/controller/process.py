@@ -73,7 +73,7 @@ def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook,
         "alignment": alignment.look,
         "pods": error_logs.look_at_pods,
         "upload Jobs": error_logs.look_at_jobs,
-        "status": lambda: status.look(error_logs.unmarked),
+        "status": lambda: status.look(lambda: error_logs.unmarked),
         "expired ConfigMaps": alignment.remove_expired,
     }
     return Sweeper(looks, frozenset({"alignment", "upload Jobs", "status"}), settings.sweep_interval)

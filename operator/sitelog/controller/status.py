@@ -1,7 +1,7 @@
 """The policies' status: whether each does what it says, and counts of what it did."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -31,8 +31,8 @@ class StatusKeeper:
         self._book = book
         self._root_namespace = root_namespace
 
-    async def look(self, unmarked: set[str]) -> None:
-        """Write each status that is not true. `unmarked`: uids whose counts are not settled yet."""
+    async def look(self, unmarked: Callable[[], set[str]]) -> None:
+        """Write each status that is not true. `unmarked`: gives the uids whose counts are not settled yet."""
         configmaps = await self._client.list_all(
             path("v1", "configmaps"), metadata_only=True, labelSelector=LABEL_MANAGED
         )
@@ -49,7 +49,8 @@ class StatusKeeper:
         self._book.replace(bodies)
         for body in bodies:
             key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
-            await self._update(body, counts.get(key, Counter()), stuck.get(key, []), unmarked)
+            # Asked after the list: what was counted since then changes the resourceVersion, and the patch fails.
+            await self._update(body, counts.get(key, Counter()), stuck.get(key, []), unmarked())
 
     async def _update(
         self, body: Mapping[str, Any], counts: Counter[str], stuck: Sequence[str], unmarked: set[str]

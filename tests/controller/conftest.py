@@ -1,0 +1,26 @@
+"""Job pods that a test plays by hand, and an uploader that needs no FL server."""
+
+from typing import Any
+
+import pytest
+
+from support.job_pods import JobPods
+from support.kubelet import PlayedKubelet
+from support.stand_in_uploader import StandInUploader
+
+
+@pytest.fixture(scope="module")
+def uploader(tmp_path_factory: pytest.TempPathFactory) -> StandInUploader:
+    return StandInUploader(tmp_path_factory.mktemp("uploader"))
+
+
+@pytest.fixture
+def pods(kubelet: PlayedKubelet, namespace: str) -> JobPods:
+    return JobPods(kubelet, namespace)
+
+
+@pytest.fixture
+def spec(uploader: StandInUploader) -> dict[str, Any]:
+    """A policy under which error logs go to the stand-in."""
+    error_log = {"upload": "Enabled", "courierSecretName": "courier", "image": uploader.image}
+    return {"clientName": "site-1", "errorLog": error_log}
