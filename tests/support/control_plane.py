@@ -137,6 +137,18 @@ class ControlPlane:
         """Run helm with caches of its own; as `kubectl`."""
         return self._command("helm", arguments, input, None, check=check)
 
+    def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
+        """Environment in which a shell has these kubectl and helm, connected, with caches of their own."""
+        return {
+            **os.environ,
+            "PATH": f"{self.tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "KUBECONFIG": str(kubeconfig or self.kubeconfig),
+            "KUBECACHEDIR": str(self.directory / "kubectl-cache"),
+            "HELM_CACHE_HOME": str(self.directory / "helm" / "cache"),
+            "HELM_CONFIG_HOME": str(self.directory / "helm" / "config"),
+            "HELM_DATA_HOME": str(self.directory / "helm" / "data"),
+        }
+
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """Kubeconfig with a fresh token of a service account, valid for a day."""
         token = self.service_account_token(namespace, name)
@@ -249,20 +261,12 @@ class ControlPlane:
     def _command(
         self, name: str, arguments: tuple[str, ...], text: str | None, kubeconfig: Path | None, *, check: bool
     ) -> str:
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig or self.kubeconfig),
-            "KUBECACHEDIR": str(self.directory / "kubectl-cache"),
-            "HELM_CACHE_HOME": str(self.directory / "helm" / "cache"),
-            "HELM_CONFIG_HOME": str(self.directory / "helm" / "config"),
-            "HELM_DATA_HOME": str(self.directory / "helm" / "data"),
-        }
         done = subprocess.run(
             [str(self.tools / name), *arguments],
             input=text,
             capture_output=True,
             text=True,
-            env=environment,
+            env=self.environment(kubeconfig),
             timeout=COMMAND_DEADLINE,
             check=False,
         )

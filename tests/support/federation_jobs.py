@@ -16,10 +16,14 @@ JOB_LOG_STREAMER = {
 
 
 def client_config(
-    *, components: Sequence[Mapping[str, Any]] = (), seconds_per_round: float = 0.0, fails: bool = False
+    *,
+    components: Sequence[Mapping[str, Any]] = (),
+    seconds_per_round: float = 0.0,
+    fails: bool = False,
+    error: str = "",
 ) -> dict[str, Any]:
-    """Give a job's config_fed_client.json as a value."""
-    worker = {"path": "rounds.Worker", "args": {"seconds": seconds_per_round, "fails": fails}}
+    """Give a job's config_fed_client.json as a value; `error` is logged as one in each round."""
+    worker = {"path": "rounds.Worker", "args": {"seconds": seconds_per_round, "fails": fails, "error": error}}
     return {
         "format_version": 2,
         "executors": [{"tasks": ["round"], "executor": worker}],

@@ -5,7 +5,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-from sitelog.core.names import GROUP, KIND, VERSION
+from sitelog.core.names import (
+    ANNOTATION_LOG_STREAMING,
+    ANNOTATION_POLICY,
+    ANNOTATION_POLICY_GENERATION,
+    GROUP,
+    KIND,
+    VERSION,
+)
 from support.control_plane import ControlPlane
 from support.control_plane_api import Json
 from support.kubelet import PlayedKubelet
@@ -25,6 +32,14 @@ class Installation:
         self._values = values
 
     def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.control_plane.helm("uninstall", "sitelog", f"--namespace={NAMESPACE}", "--wait")
+
+    def install(self) -> None:
+        """Install the release and wait until it is ready."""
         port = self.kubelet.expose(NAMESPACE, "sitelog-webhook", 443)
         values = {
             "crds.enabled": not self.control_plane.exists(CRD),
@@ -37,10 +52,6 @@ class Installation:
         self.control_plane.helm("install", "sitelog", str(CHART), here, "--create-namespace", *settings)
         for deployment in ("sitelog-controller", "sitelog-webhook"):
             self.control_plane.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=60s")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.control_plane.helm("uninstall", "sitelog", f"--namespace={NAMESPACE}", "--wait")
 
     # --- what tests do with it ----------------------------------------------------------------------------------------
 
@@ -52,10 +63,14 @@ class Installation:
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,
         }
-        answer = self.control_plane.kubectl("apply", "--output=json", "-f", "-", input=json.dumps(body))
-        generation = json.loads(answer)["metadata"]["generation"]
+        self.apply(body)
+        self.wait_in_force(namespace, name)
+
+    def wait_in_force(self, namespace: str, name: str = "site") -> None:
+        """Wait until the controller and the webhook's pods know a policy as it is now."""
+        policy = self._policy(namespace, name)
         wait_for(
-            lambda: self._observed(namespace, name) >= generation and self._webhooks_know(namespace, name, spec),
+            lambda: self._observed(namespace, name) >= policy["metadata"]["generation"] and self._webhooks_know(policy),
             deadline=20,
             what=f"SiteLogPolicy {namespace}/{name} is in force",
         )
@@ -90,23 +105,21 @@ class Installation:
     def _observed(self, namespace: str, name: str) -> int:
         return int(self.status(namespace, name).get("observedGeneration") or 0)
 
-    def _webhooks_know(self, namespace: str, name: str, spec: Json) -> bool:
-        """Whether a dry run is answered under this policy, several times over: by each pod."""
-        if spec.get("mode") == "DryRun" or spec.get("selector"):
+    def _webhooks_know(self, policy: Json) -> bool:
+        """Whether a dry run is answered under this policy, or one that goes before it, several times over."""
+        metadata, spec = policy["metadata"], policy["spec"]
+        if spec["mode"] == "DryRun" or spec.get("selector"):
             return True
-        probe = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "probe", "namespace": namespace},
-            "data": {"config_fed_client.json": "{}"},
-        }
-        wanted = spec.get("logStreaming", "Allowed")
+        # The webhook never sees the release's own namespace, whose policies apply to every other one.
+        namespace = "default" if metadata["namespace"] == NAMESPACE else metadata["namespace"]
+        probe = configmap(namespace, "probe", "{}")
+        path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
         for _ in range(4):
-            answer = self.control_plane.kubectl(
-                "create", "--dry-run=server", "--output=json", "-f", "-", input=json.dumps(probe)
-            )
-            annotations = json.loads(answer)["metadata"].get("annotations", {})
-            if annotations.get("sitelog.dev/log-streaming") not in (wanted, "Forbidden"):
+            stamp = self.control_plane.api.create(path, probe)["metadata"].get("annotations", {})
+            if stamp.get(ANNOTATION_POLICY) == f"{metadata['namespace']}/{metadata['name']}":
+                if stamp[ANNOTATION_POLICY_GENERATION] != str(metadata["generation"]):
+                    return False
+            elif stamp.get(ANNOTATION_LOG_STREAMING) not in {spec["logStreaming"], "Forbidden"}:
                 return False
         return True
 

@@ -4,6 +4,7 @@ Logs of both kinds are served for real: `kubectl logs` and every client read the
 """
 
 import contextlib
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -13,12 +14,13 @@ from sitelog.core.names import LABEL_UPLOAD
 from support.control_plane import ControlPlane
 from support.control_plane_api import ApiError, Json, Watch
 from support.control_plane_keys import write_serving_pair
-from support.kubelet_container import Ports
+from support.kubelet_container import Container, Ports
 from support.kubelet_hand import PodsByHand, pod_path
 from support.kubelet_logs import LogServer, LogStore
 from support.kubelet_pod import NO_ANSWER, PodRunner
 from support.kubelet_proxy import ServiceProxy
 from support.kubelet_status import HOST, SIGKILLED, now
+from support.kubelet_volumes import Volumes, reader
 
 ASK_AGAIN_AFTER = 0.2
 SERVED_RESOURCES = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "500"}
@@ -81,6 +83,28 @@ class PlayedKubelet(PodsByHand):
         The Service may come later; the port stays the same until the end.
         """
         return self._proxy.listen(namespace, service, port)
+
+    def run_process(self, namespace: str, name: str) -> Container:
+        """Run the container of a pod played by hand as a process, its log included; give it, to be stopped.
+
+        Nobody looks after it: whoever called this says by `terminate` how the pod has ended. The pod's volumes are made
+        once, one mounted into another included.
+        """
+        self.bind(namespace, name)
+        pod = self._pod(namespace, name)
+        (spec,), directory = pod["spec"]["containers"], self._directory / "pods" / pod["metadata"]["uid"]
+        read = reader(self.api.get, namespace)
+        volumes = Volumes(pod, directory / "volumes", read, lambda: self.pod_token(pod))
+        volumes.mount()
+        places = {Path(mounted): Path(local) for mounted, local in volumes.local_paths(spec).items()}
+        for inner, local in places.items():
+            if inner.parent in places:
+                shutil.copytree(local, places[inner.parent] / inner.name, ignore=shutil.ignore_patterns("..*"))
+        logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
+        container = Container(pod, spec, directory / "containers", logs, self.ports)
+        container.tend(volumes, read, None)
+        self.set_running(namespace, name)
+        return container
 
     def write_pod_kubeconfig(self, pod: Json, path: Path) -> Path:
         """Write a kubeconfig for the pod's service account."""

@@ -41,17 +41,20 @@ class Rounds(Controller):
 
 
 class Worker(Executor):
-    """Logs a line in each round, taking `seconds`; with `fails`, raises in the first one."""
+    """Logs a line in each round, and `error` if there is one, taking `seconds`; with `fails`, raises in the first."""
 
-    def __init__(self, seconds: float = 0.0, *, fails: bool = False) -> None:
+    def __init__(self, seconds: float = 0.0, *, fails: bool = False, error: str = "") -> None:
         super().__init__()
         self._seconds = seconds
         self._fails = fails
+        self._error = error
 
     def execute(self, _task_name: str, shareable: Shareable, fl_ctx: FLContext, _abort_signal: Signal) -> Shareable:
         if self._fails:
             raise RuntimeError("this worker was told to fail")
         self.log_info(fl_ctx, f"worked through round {shareable['number']}")
+        if self._error:
+            self.log_error(fl_ctx, self._error)
         time.sleep(self._seconds)
         return make_reply(ReturnCode.OK)
 
