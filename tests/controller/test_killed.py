@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sitelog.kube.jobs import upload_name
-from support.api_proxy import ApiProxy
-from support.control_plane import ControlPlane
 from support.control_plane_api import Json
-from support.installation import NAMESPACE, Installation
+from support.controllers import Controllers, own_controllers
+from support.installation import Installation
 from support.job_pods import BROKEN, CLEAN, JobPods
 from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
@@ -35,73 +33,10 @@ SKIP_STEPS = {
 }
 
 
-# A process that has loaded everything, and begins when it is told to.
-WAIT = """
-import time, pathlib, sitelog.controller.process
-while not pathlib.Path("{go}").exists():
-    time.sleep(0.01)
-"""
-
-
-class Controllers:
-    """One controller at a time, behind a door to the API server; the next one stands by."""
-
-    def __init__(self, control_plane: ControlPlane, proxy: ApiProxy, directory: Path) -> None:
-        self._directory = directory
-        token = control_plane.service_account_token(NAMESPACE, "sitelog-controller")
-        self.kubeconfig = proxy.kubeconfig(directory / "kubeconfig", token)
-        self.proxy = proxy
-        self.running: list[SitelogProcess] = []
-        self._count = 0
-        self._next, self._go = self._stand_by()
-
-    def start(self) -> SitelogProcess:
-        process, go = self._next, self._go
-        self._next, self._go = self._stand_by()
-        self.running.append(process)
-        go.touch()
-        return process
-
-    def start_when(self, change: str) -> None:
-        """Start one for which time is different."""
-        self._next.kill()
-        self._next, self._go = self._stand_by(change)
-        self.start()
-
-    def kill(self) -> None:
-        while self.running:
-            self.running.pop().kill()
-
-    def close(self) -> None:
-        self.kill()
-        self._next.kill()
-
-    def _stand_by(self, change: str = "") -> tuple[SitelogProcess, Path]:
-        """Give a process, and the file that lets it begin."""
-        self._count += 1
-        go = self._directory / f"go-{self._count}"
-        options = (f"--root-namespace={NAMESPACE}", "--upload-image=none", "--sweep-interval=1s")
-        before = WAIT.format(go=go) + change
-        process = SitelogProcess(
-            "controller", *options, directory=self._directory, kubeconfig=self.kubeconfig, before=before
-        )
-        return process, go
-
-
 @pytest.fixture(scope="module")
-def controllers(
-    control_plane: ControlPlane, installation: Installation, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Controllers]:
-    """The installed controller stays away meanwhile."""
-    scale = ("scale", "deployment", "sitelog-controller", f"--namespace={NAMESPACE}")
-    control_plane.kubectl(*scale, "--replicas=0")
-    wait_for(lambda: not installation.pods("controller"), 40, "the installed controller to go")
-    with ApiProxy(control_plane) as proxy:
-        controllers = Controllers(control_plane, proxy, tmp_path_factory.mktemp("controllers"))
+def controllers(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controllers]:
+    with own_controllers(installation, tmp_path_factory.mktemp("controllers")) as controllers:
         yield controllers
-        controllers.close()
-    control_plane.kubectl(*scale, "--replicas=1")
-    control_plane.kubectl("rollout", "status", "deployment/sitelog-controller", f"-n{NAMESPACE}", "--timeout=60s")
 
 
 @pytest.fixture

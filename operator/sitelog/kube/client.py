@@ -65,8 +65,8 @@ class KubeClient:
     @classmethod
     async def connect(cls) -> "KubeClient":
         """Connect as KUBECONFIG says where it is set, else as the pod's service account."""
-        if os.environ.get("KUBECONFIG"):
-            await config.load_kube_config(persist_config=False)
+        if kubeconfig := os.environ.get("KUBECONFIG"):
+            await config.load_kube_config(kubeconfig, persist_config=False)
         else:
             config.load_incluster_config()
         return cls(client.ApiClient())
