@@ -24,6 +24,13 @@ class Mode(str, Enum):
     DRY_RUN = "DryRun"
 
 
+class OnRevoke(str, Enum):
+    """What becomes of job pods that were started before a prohibition and cannot be stopped from streaming."""
+
+    REPORT = "Report"
+    DELETE_PODS = "DeletePods"
+
+
 @dataclass(frozen=True)
 class Streamer:
     """Parameters of the injected JobLogStreamer; the defaults are NVFlare's own.
@@ -125,6 +132,7 @@ class Policy:
     client_name: str | None = None
     streamer: Streamer = field(default_factory=Streamer)
     error_log: ErrorLog | None = None
+    on_revoke: OnRevoke = OnRevoke.REPORT
 
     @property
     def key(self) -> str:
@@ -163,6 +171,14 @@ class InForce:
     def error_log(self) -> ErrorLog | None:
         """The first error log section in rank order; None where nobody wrote one."""
         return next((policy.error_log for policy in self.policies if policy.error_log is not None), None)
+
+    @property
+    def deletes_pods(self) -> bool:
+        """Whether a prohibition in force wants job pods removed that go on streaming."""
+        return any(
+            policy.log_streaming is LogStreaming.FORBIDDEN and policy.on_revoke is OnRevoke.DELETE_PODS
+            for policy in self.policies
+        )
 
     @property
     def client_names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from sitelog.core.durations import parse_duration
 from sitelog.core.names import GROUP, KIND, VERSION
-from sitelog.core.policy import ErrorLog, LogStreaming, Mode, Policy, Requirement, Selector, Server, Streamer
+from sitelog.core.policy import ErrorLog, LogStreaming, Mode, OnRevoke, Policy, Requirement, Selector, Server, Streamer
 
 IDLE_TIMEOUT = 30.0  # seconds until NVFlare's JobLogReceiver gives up a silent stream
 
@@ -91,6 +91,7 @@ class _Spec(_Model):
     client_name: str | None = Field(default=None, min_length=1, max_length=253, pattern=r"^[^/\\\s]+$")
     streamer: _Streamer = Field(default_factory=_Streamer)
     error_log: _ErrorLog | None = None
+    on_revoke: OnRevoke = OnRevoke.REPORT
 
     @model_validator(mode="after")
     def _has_client(self) -> "_Spec":
@@ -144,6 +145,7 @@ def _policy(base: Policy, spec: _Spec) -> Policy:
         client_name=spec.client_name,
         streamer=Streamer(spec.streamer.log_file_name, spec.streamer.liveness_interval, spec.streamer.poll_interval),
         error_log=_error_log(spec.error_log) if spec.error_log else None,
+        on_revoke=spec.on_revoke,
     )
 
 
