@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
-from sitelog.core.worker_command import is_job_command
+from sitelog.core.worker_command import forbid_streaming, is_job_command
 
 
 def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
@@ -34,6 +34,31 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
         deleted_at=metadata.get("deletionTimestamp") or "",
         created_at=metadata.get("creationTimestamp") or "",
     )
+
+
+def forbid_in_pod(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the merge patch that gives each job process of a pod the forbidding word; empty if all have it.
+
+    Raises
+    ------
+    CommandError
+        A command line that cannot have it.
+    """
+    spec: dict[str, Any] = {}
+    for kind in ("containers", "initContainers"):
+        before = body["spec"].get(kind) or []
+        after = [_forbidden(container) for container in before]
+        if after != before:
+            spec[kind] = after
+    return {"spec": spec} if spec else {}
+
+
+def _forbidden(container: Mapping[str, Any]) -> dict[str, Any]:
+    command, args = container.get("command") or [], container.get("args") or []
+    if not is_job_command([*command, *args]):
+        return dict(container)
+    command, args = forbid_streaming(command, args)
+    return {**container, **({"command": command} if command else {}), **({"args": args} if args else {})}
 
 
 def parse_event(body: Mapping[str, Any]) -> PodEvent:

@@ -1,7 +1,7 @@
 """The answer to one admission review: objects and policies in, changes, warnings or a refusal out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sitelog.core.configmap import ConfigMap, decide_configmap
@@ -12,6 +12,7 @@ from sitelog.core.names import (
     ANNOTATION_JOB_ID,
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
+    FORBIDDING_WORD,
     LABEL_CLIENT,
     LABEL_DECISION,
     LABEL_JOB,
@@ -20,9 +21,10 @@ from sitelog.core.names import (
     UploadResult,
 )
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, Policy, applicable, in_force
+from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, in_force
+from sitelog.core.worker_command import CommandError
 from sitelog.kube.configmaps import merge_for, parse_configmap
-from sitelog.kube.pods import parse_job_pod
+from sitelog.kube.pods import forbid_in_pod, parse_job_pod
 
 
 @dataclass(frozen=True)
@@ -83,17 +85,24 @@ def _stored_as_it_is(configmap: ConfigMap, old: Mapping[str, Any] | None, reason
 
 
 def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str) -> Review:
-    """Label a new job pod, so that it is found by job and client, and its end is watched."""
+    """Label a new job pod, so that it is found by job and client, and its end is watched; forbid it to stream."""
     pod = parse_job_pod(body)
     if pod is None:
         return Review(_subject(body), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
     force = in_force(applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels))
     if force.governing is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
+    review = _labelled(pod, force, force.governing)
+    if force.log_streaming is LogStreaming.FORBIDDEN:
+        return _with_word(body, review, force.governing)
+    return review
+
+
+def _labelled(pod: JobPod, force: InForce, policy: Policy) -> Review:
     try:
         identity = parse_identity(pod.argv)
     except IdentityError as error:
-        return _unidentified(pod, force.governing, error)
+        return _unidentified(pod, policy, error)
     warnings = _identity_warnings(pod, identity, force)
     labels = {LABEL_JOB: label_value(identity.job_id), LABEL_CLIENT: label_value(identity.client_name)}
     annotations = {ANNOTATION_JOB_ID: identity.job_id, ANNOTATION_CLIENT_NAME: identity.client_name}
@@ -101,10 +110,24 @@ def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespa
         subject=str(pod),
         decision=Reason.JOB_POD_LABELLED.value,
         reason=Reason.JOB_POD_LABELLED.value,
-        policy=force.governing.key,
+        policy=policy.key,
         merge={"metadata": {"labels": labels, "annotations": annotations}},
         warnings=warnings,
     )
+
+
+def _with_word(body: Mapping[str, Any], review: Review, policy: Policy) -> Review:
+    """Put the word into the pod that keeps its log streamers still, whatever its configuration says."""
+    try:
+        merge = {**review.merge, **forbid_in_pod(body)}
+    except CommandError as error:
+        message = (
+            f"{review.subject}: SiteLogPolicy {policy.key} forbids log streaming, and {FORBIDDING_WORD} cannot be put"
+            f" after --set, because {error}; start the job by NVFlare's launcher"
+        )
+        reason = Reason.COMMAND_UNSUPPORTED.value
+        return replace(review, decision=Decision.REFUSED.value, reason=reason, merge={}, refusal=message)
+    return replace(review, reason=Reason.STREAMING_FORBIDDEN.value, merge=merge)
 
 
 def _identity_warnings(pod: JobPod, identity: Identity, force: InForce) -> tuple[str, ...]:
