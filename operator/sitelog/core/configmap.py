@@ -57,6 +57,8 @@ _GRAVEST: Final = (
 class ConfigMap:
     """A ConfigMap as the decision sees it.
 
+    `mark` has the labels and annotations that an earlier decision wrote: those that the object comes with, or else those
+    of what is stored. In a cluster the API server takes away what others than Sitelog write there.
     `immutable` says that its stored data cannot be changed any more; not that a new object asks to become so.
     """
 
@@ -67,6 +69,7 @@ class ConfigMap:
     data: Mapping[str, str] = field(default_factory=dict)
     binary_data: Mapping[str, bytes] = field(default_factory=dict)
     immutable: bool = False
+    mark: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def configurations(self) -> dict[str, bytes]:
@@ -145,7 +148,7 @@ def _verdicts(configmap: ConfigMap, configurations: Mapping[str, bytes], policy:
     other = sum(map(len, configmap.data)) + sum(map(len, configmap.binary_data))
     other += sum(len(text.encode("utf-8", "surrogatepass")) for text in configmap.data.values())
     other += sum(map(len, configmap.binary_data.values()))
-    ours = configmap.labels.get(LABEL_DECISION) == Decision.INJECTED
+    ours = configmap.mark.get(LABEL_DECISION) == Decision.INJECTED
     return {
         key: _verdict(key, raw, policy, room=MAX_BYTES - other + len(raw), injected_before=ours)
         for key, raw in configurations.items()
@@ -183,10 +186,10 @@ def _stamp(
 ) -> tuple[dict[str, str], dict[str, str]]:
     decision, reason, digest = verdict.decision.value, verdict.reason.value, _digest(before)
     result = _digest({key: texts[key].encode() if key in texts else raw for key, raw in before.items()})
-    earlier = configmap.annotations
+    earlier = configmap.mark
     if not texts and earlier.get(ANNOTATION_RESULT_DIGEST) == result:
         # The text stands as an earlier decision left it: the stamp goes on saying how it came about.
-        lasting = configmap.labels.get(LABEL_DECISION)
+        lasting = earlier.get(LABEL_DECISION)
         if verdict.decision in _LASTING[policy.log_streaming] and lasting in _LASTING[policy.log_streaming]:
             decision = str(lasting)
             reason = earlier.get(ANNOTATION_REASON, reason)

@@ -77,7 +77,7 @@ def _switch_on(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> 
             f" SiteLogPolicy {policy.key} allows log streaming"
         )
         return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message)
-    if not texts and configmap.labels.get(LABEL_DECISION) not in (Decision.SWITCHED_OFF, Decision.SITE_FORBIDS):
+    if not texts and configmap.mark.get(LABEL_DECISION) not in (Decision.SWITCHED_OFF, Decision.SITE_FORBIDS):
         return None
     message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} allows"
     return _outcome(policy, Decision.SWITCHED_ON, Reason.SITE_SWITCHED_ON, message, texts)
@@ -129,7 +129,7 @@ def _files(configmap: ConfigMap) -> list[_File]:
 def _before(configmap: ConfigMap) -> dict[str, Any]:
     """Read from the stamp what the files said before a prohibition, by key."""
     try:
-        value = json.loads(configmap.annotations.get(ANNOTATION_SITE_VALUE, "{}"))
+        value = json.loads(configmap.mark.get(ANNOTATION_SITE_VALUE, "{}"))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sitelog.core.configmap import ConfigMap, Outcome
+from sitelog.core.names import LABEL_DECISION
 
 
 class MalformedError(Exception):
@@ -37,8 +38,15 @@ def parse_configmap(body: Mapping[str, Any], *, stored: Mapping[str, Any] | None
         annotations=metadata.get("annotations") or {},
         data=body.get("data") or {},
         binary_data=binary,
-        immutable=bool((body if stored is None else stored).get("immutable")) and stored is not None,
+        immutable=stored is not None and bool(stored.get("immutable")),
+        mark=_mark(body) or _mark(stored or {}),
     )
+
+
+def _mark(body: Mapping[str, Any]) -> dict[str, str]:
+    metadata = body.get("metadata") or {}
+    labels = metadata.get("labels") or {}
+    return {**labels, **(metadata.get("annotations") or {})} if LABEL_DECISION in labels else {}
 
 
 def stored_configmap(body: Mapping[str, Any]) -> ConfigMap:
