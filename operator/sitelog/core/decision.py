@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import formats, loader, streamer
+from .aliasing import refuse_aliases
 from .formats import Format
 from .json_text import UnreadableError
 from .loader import Component
@@ -124,11 +125,16 @@ def _ids(components: Iterable[Component]) -> set[str]:
 def _strip(text: str, form: Format) -> Verdict:
     config = formats.parse(text, form)
     found: list[Component] = []
-    for component in loader.components(config):
+    components = loader.components(config)
+    if components:
+        refuse_aliases(config)
+    for component in components:
         if any(component.place[: len(gone.place)] == gone.place for gone in found):
             continue  # it goes with its owner
         if streamer.names_streamer(component):
-            if not _is_entry(component):
+            if not _is_entry(component, config):
+                if component.disabled:
+                    continue  # it stays where it is and is not built
                 message = f"{component.where} is a JobLogStreamer that its owner needs; remove it from the job"
                 return Verdict(Decision.REFUSED, Reason.NOT_REMOVABLE, message, None)
             found.append(component)
@@ -147,9 +153,14 @@ def _strip(text: str, form: Format) -> Verdict:
     )
 
 
-def _is_entry(component: Component) -> bool:
-    """Whether it can go without a trace: an entry of a list of components, or one under a key of its own."""
-    return not component.nested and str(component.place[0]).startswith("components")
+def _is_entry(component: Component, config: dict[str, Any]) -> bool:
+    """Whether it can go without a trace: an entry of a list of components, or one under a key of its own.
+
+    A list that an invocation makes has no place of its own from which an entry could go.
+    """
+    key = component.place[0]
+    own = len(component.place) == 1 or not resolve(config[key], Scope(config)).scope.local
+    return not component.nested and str(key).startswith("components") and own
 
 
 def _remove(config: dict[str, Any], found: list[Component]) -> None:

@@ -38,12 +38,14 @@ class Component:
     class_name : the class path that its `path` or else its `class_path` stands for; `UNKNOWN` if only the job will
         know; None if there is none: the loader refuses it, or finds its `name` in a table that has no JobLogStreamer.
     nested : it is an argument of another component.
+    disabled : the loader passes it over.
     """
 
     place: Place
     value: Value
     class_name: "str | Unknown | None"
     nested: bool = False
+    disabled: bool = False
 
     @property
     def where(self) -> str:
@@ -94,8 +96,9 @@ def _section(place: Place, path: str, raw: Any, scope: Scope) -> Iterator[Compon
 def _built(place: Place, value: Value, *, nested: bool = False) -> Iterator[Component]:
     if not isinstance(value.raw, dict) or not value.raw:
         return  # null is skipped, anything else is an error to the loader
-    yield Component(place, value, _class_name(place, value), nested)
-    if "args" not in value.raw:
+    disabled = _is_disabled(place, value)
+    yield Component(place, value, _class_name(place, value), nested, disabled)
+    if disabled or "args" not in value.raw:
         return
     args = _resolved(value.raw["args"], value.scope, (*place, "args"))
     if not isinstance(args.raw, dict):
@@ -111,10 +114,14 @@ def _built(place: Place, value: Value, *, nested: bool = False) -> Iterator[Comp
 
 def _is_nested_component(place: Place, value: Value) -> bool:
     kind = _resolved(value.raw.get("config_type", "component"), value.scope, (*place, "config_type")).raw
-    if value.raw.get("disabled") is True or kind not in ("component", UNKNOWN):
+    if _is_disabled(place, value) or kind not in ("component", UNKNOWN):
         return False
     class_name = _class_name(place, value)
     return "name" in value.raw if class_name is None else isinstance(class_name, Unknown) or "." in class_name
+
+
+def _is_disabled(place: Place, value: Value) -> bool:
+    return _resolved(value.raw.get("disabled"), value.scope, (*place, "disabled")).raw is True
 
 
 def _class_name(place: Place, value: Value) -> "str | Unknown | None":

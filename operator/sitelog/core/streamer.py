@@ -30,6 +30,8 @@ def may_become_streamer(component: Component) -> bool:
     of a class, which can make any class out of its arguments.
     """
     name = component.class_name
+    if component.disabled:
+        return False
     if isinstance(name, Unknown):
         return True
     if name is None or "." not in name:
