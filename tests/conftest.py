@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from support import hypothesis_profiles
 from support.control_plane import ControlPlane
 from support.fixtures_federation import federation  # noqa: F401 - a fixture
 from support.installation import Installation
 from support.kubelet import PlayedKubelet
 from support.wait import wait_for
+
+hypothesis_profiles.register()
 
 
 @pytest.fixture(scope="session")
