@@ -235,7 +235,7 @@ def test_least_privilege(render: Any, variant: str) -> None:
         ("sitelog.dev/sitelogpolicies", [], "get list watch"),
         ("sitelog.dev/sitelogpolicies/status", [], "get patch update"),
         ("configmaps", [], "get list watch patch delete"),
-        ("pods", [], "get list watch patch"),
+        ("pods", [], "get list watch patch delete"),
         ("pods/log", [], "get"),
         ("events", [], "list create patch"),
         ("batch/jobs", [], "get list watch create patch delete"),
