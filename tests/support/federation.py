@@ -17,6 +17,7 @@ from typing import Any, Self
 import yaml
 
 from support.federation_jobs import write_job
+from support.wait import wait_for
 
 SITE = "site-1"
 COURIER = "courier-1"  # a client participant: may send, may not look at what is stored
@@ -150,9 +151,12 @@ class Federation:
         return str(self._meta(job_id).get("status", ""))
 
     def deploy_detail(self, job_id: str) -> list[str]:
-        """Give what each participant said to the job's deployment: `NAME: OK` or `NAME: reason`."""
-        detail = self._meta(job_id).get("job_deploy_detail") or []
-        return [str(line) for line in detail]
+        """Give what each participant said to the job's deployment: `NAME: OK` or `NAME: reason`.
+
+        NVFlare writes it after the status, so it is waited for.
+        """
+        detail = wait_for(lambda: self._meta(job_id).get("job_deploy_detail"), 10, f"job {job_id}'s deploy detail")
+        return [str(line) for line in detail or []]
 
     def stored(self, job_id: str) -> dict[str, bytes]:
         """Give what the server keeps of a job's logs: `ERRORLOG_site-1`, `LOG_log.txt_site-1` ..., whole."""
