@@ -1,0 +1,119 @@
+"""What a pod's end means, on every recorded case and on made-up ones."""
+
+import pytest
+
+from sitelog.core.outcome import End, PodEnd, pod_end
+from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
+from support import recorded
+
+# case -> (its end, a part of the sentence, whether the watch alone tells before the pod is gone)
+ENDS = {
+    "ok": (End.COMPLETED, "exit code 0", True),
+    "ok.exit1": (End.COMPLETED, "exit code 0", True),
+    "ok.sf": (End.COMPLETED, "exit code 0", True),
+    "ok.badcmd": (End.START_ERROR, "failed to create containerd task", False),
+    "fail": (End.COMPLETED, "exit code 0", True),  # an executor that raises is no process that fails
+    "fail.sf": (End.COMPLETED, "exit code 0", True),
+    "oom": (End.OOM_KILLED, "out of memory", True),
+    "oom.sf": (End.OOM_KILLED, "out of memory", True),
+    "hard": (End.ERROR, "exit code 3", True),
+    "cfgerr": (End.ERROR, "exit code 103", True),
+    "cfgerr.sf": (End.ERROR, "exit code 103", True),
+    "cfgerr.sfz": (End.ERROR, "exit code 103", True),
+    "noimg": (End.IMAGE_PULL, "registry.invalid/nope/nvflare:2.9.0", False),
+    "nosched": (End.UNSCHEDULABLE, "Insufficient memory", False),
+    "slow.sf": (End.COMPLETED, "exit code 0", True),
+    "stream": (End.COMPLETED, "exit code 0", True),
+    "stuck": (End.DELETED, "while the job was running", False),
+    "stuck.sf": (End.DELETED, "while the job was running", False),
+    "stuck.sfz": (End.SIGNALLED, "signal 9", True),
+}
+
+
+def test_every_recorded_case_is_told() -> None:
+    assert set(recorded.CASES) <= {*ENDS}
+
+
+@pytest.mark.parametrize("case", recorded.CASES)
+def test_a_recorded_pod_ends_once_and_as_it_did(case: str) -> None:
+    end, part, told_by_watch = ENDS[case]
+    seen = recorded.pods(case)
+    told = [pod_end(pod) for kind, pod in seen if kind != "DELETED"]
+    first = next((index for index, found in enumerate(told) if found), len(told))
+    assert all(told[first:]), "what has ended stays ended"
+    assert {found.end for found in told if found} == ({end} if told_by_watch else set())
+    last = pod_end(seen[-1][1], gone=True, events=recorded.events(case))
+    assert last is not None
+    assert (last.end, part in last.message) == (end, True)
+    assert "\n" not in last.message
+    assert last.died is (end is not End.COMPLETED)
+
+
+@pytest.mark.parametrize("case", ["cfgerr", "cfgerr.sf", "stuck", "noimg", "nosched"])
+def test_the_deletion_itself_tells_no_other_end(case: str) -> None:
+    kind, pod = recorded.pods(case)[-1]
+    assert kind == "DELETED"
+    last = pod_end(pod, gone=True, events=recorded.events(case))
+    assert last is not None
+    assert last.end is ENDS[case][0]
+    assert last.at
+
+
+def job_pod(**fields: object) -> JobPod:
+    return JobPod("ns", "pod", "uid", "worker", (), **fields)  # type: ignore[arg-type]
+
+
+MADE_UP = {
+    "evicted before it ran": (job_pod(phase="Failed", reason="Evicted", message="low on memory"), End.EVICTED),
+    "evicted while it ran": (job_pod(phase="Failed", reason="Evicted", state=Terminated(137, "Error")), End.EVICTED),
+    "preempted": (job_pod(phase="Failed", reason="Preempting", state=Terminated(143, "Error")), End.EVICTED),
+    "node shut down": (job_pod(phase="Failed", reason="Terminated", state=Terminated(143)), End.EVICTED),
+    "deadline": (job_pod(phase="Failed", reason="DeadlineExceeded"), End.DEADLINE_EXCEEDED),
+    "node lost": (job_pod(phase="Failed", reason="NodeLost"), End.NODE_LOST),
+    "failed without a word": (job_pod(phase="Failed"), End.ERROR),
+    "succeeded without a word": (job_pod(phase="Succeeded"), End.COMPLETED),
+    "SIGTERM": (job_pod(state=Terminated(143, "Error")), End.SIGNALLED),
+    "SIGSEGV": (job_pod(state=Terminated(139, "Error")), End.SIGNALLED),
+    "no signal": (job_pod(state=Terminated(255, "Error")), End.ERROR),
+    "exit code 128": (job_pod(state=Terminated(128, "Error")), End.ERROR),
+    "start error": (job_pod(state=Terminated(128, "StartError")), End.START_ERROR),
+}
+
+
+@pytest.mark.parametrize("case", MADE_UP)
+def test_a_pod_that_is_still_there(case: str) -> None:
+    pod, end = MADE_UP[case]
+    found = pod_end(pod)
+    assert found is not None
+    assert found.end is end
+
+
+GONE = {
+    "never started": (job_pod(), (), End.DELETED),
+    "pulling, no events left": (job_pod(state=Waiting("ImagePullBackOff", "Back-off")), (), End.IMAGE_PULL),
+    "bad image name": (job_pod(state=Waiting("InvalidImageName")), (), End.IMAGE_PULL),
+    "creating": (job_pod(state=Waiting("ContainerCreating")), (), End.DELETED),
+    "no config map": (
+        job_pod(state=Waiting("CreateContainerConfigError", 'configmap "x" not found')),
+        (),
+        End.START_ERROR,
+    ),
+    "no volume": (job_pod(), (PodEvent("Warning", "FailedMount", 'secret "x" not found'),), End.START_ERROR),
+    "normal events only": (job_pod(), (PodEvent("Normal", "Pulling", "Pulling image"),), End.DELETED),
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+def test_a_pod_that_is_gone(case: str) -> None:
+    pod, events, end = GONE[case]
+    assert pod_end(pod) is None
+    found = pod_end(pod, gone=True, events=events)
+    assert found is not None
+    assert found.end is end
+
+
+def test_what_kubernetes_says_fits_on_one_line() -> None:
+    found = pod_end(job_pod(phase="Failed", reason="Evicted", message="a\n  b\t" + "c" * 2000))
+    assert isinstance(found, PodEnd)
+    assert "a b cc" in found.message
+    assert len(found.message) < 700
