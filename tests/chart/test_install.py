@@ -34,7 +34,7 @@ def install(control_plane: ControlPlane, chart: str, release_namespace: str) -> 
 @pytest.fixture
 def unreachable(control_plane: ControlPlane, install: Install, namespace: str) -> Iterator[str]:
     """A namespace in which the API server must call a webhook that nobody serves."""
-    install(f'webhook.url="https://127.0.0.1:{free_port()}"')
+    install(f'webhook.url="https://127.0.0.1:{free_port()}"', 'webhook.failurePolicy="Fail"')
 
     def in_force() -> bool:
         probe = ("create", "configmap", "probe", "--from-literal=config_fed_client.json=", "--dry-run=server")
