@@ -5,14 +5,12 @@ from demo.world import STREAMER, World, streamers
 from support.federation import SITE
 from support.federation_jobs import JOB_LOG_STREAMER, write_job
 
-ROUNDS = 1
-
 
 def show(world: World) -> None:
     """Run a job that declares the streamer itself: it loses it, completes, and streams nothing."""
     tell, federation = world.narrator, world.federation
     tell.heading("4. A job that declares the streamer itself, under Forbidden")
-    folder = write_job(world.directory, "declaring", client_components=[JOB_LOG_STREAMER], rounds=ROUNDS)
+    folder = write_job(world.directory, "declaring", client_components=[JOB_LOG_STREAMER], rounds=1)
     tell.type("grep -A 4 JobLogStreamer $TMP/declaring/app/config/config_fed_client.json")
     job_id = world.submit(folder)
     status = federation.wait(job_id)
@@ -27,7 +25,7 @@ def show(world: World) -> None:
     configuration = world.deployed_configuration(job_id).read_text()
     log = (federation.workspace(SITE) / job_id / "log.txt").read_text()
     tell.check("the job has completed", holds=status == "FINISHED:COMPLETED", seen=status)
-    tell.check(f"it has worked through its {ROUNDS} rounds", holds=log.count(LINE) == ROUNDS, seen=log)
+    tell.check("it has worked through its round", holds=log.count(LINE) == 1, seen=log)
     tell.check(
         "the configuration on the site's disk has no log streamer",
         holds=streamers(configuration) == [] and STREAMER not in configuration,
