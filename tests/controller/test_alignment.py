@@ -1,13 +1,19 @@
 """ConfigMaps that are stored already, brought into line by the installed controller."""
 
+import contextlib
 import json
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sitelog.controller import alignment as room
+from sitelog.kube.client import KubeClient
+from sitelog.kube.policies import PolicyBook
 from support.control_plane import ControlPlane
 from support.control_plane_api import Json
 from support.installation import NAMESPACE, Installation, configmap
@@ -147,6 +153,34 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
 
     wide = installation.control_plane.kubectl("get", "slp", "-o", "wide", f"--namespace={namespace}")
     assert re.search(rf"allows +Enforce +Allowed .*True .*Overridden +{re.escape(message)}", wide)
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[KubeClient]:
+    client = await KubeClient.connect()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
+    control_plane: ControlPlane, stored: Stored, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only time is played, and a policy that no other process knows."""
+    now = 1000.0
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    book = PolicyBook()
+    policy = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "spec": {"logStreaming": "Forbidden"}}
+    book.put({**policy, "metadata": {"name": "secret", "namespace": namespace}})
+    async with connected() as client:
+        alignment = room.Alignment(client, book, root_namespace=NAMESPACE, retention=1e9)
+        for seconds, found in ((0, True), (5, False), (15, True), (60, False), (601, True)):
+            now += seconds
+            stored.create(f"after-{seconds}", DECLARED)
+            await alignment.look()
+            assert (stored.paths(f"after-{seconds}") == []) is found
 
 
 def test_what_the_gate_published_long_ago_is_removed(

@@ -17,8 +17,19 @@ RECORD = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,000 - sitelog - CRITICAL - Pod %s: %s\
 LOST = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,000 - sitelog - ERROR - Pod %s: the job's own error log is lost: %s\n"
 
 
-def totals(installation: Installation, namespace: str) -> dict[str, int]:
-    return dict(installation.status(namespace).get("uploads", {}))
+def wait_totals(installation: Installation, namespace: str, **wanted: int) -> None:
+    """Wait for the totals in a policy's status."""
+    wanted = {"uploaded": 0, "skipped": 0, "failed": 0} | wanted
+
+    def right() -> bool:
+        seen.append(dict(installation.status(namespace).get("uploads", {})))
+        return seen[-1] == wanted
+
+    seen: list[dict[str, int]] = []
+    try:
+        wait_for(right, 20, f"the totals {wanted}")
+    except TimeoutError as error:
+        raise AssertionError(f"{error}: {seen[-1]}") from None
 
 
 def counted(installation: Installation, result: str, reason: str) -> float:
@@ -35,7 +46,7 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
     before = counted(installation, "Uploaded", "ErrorLogUploaded")
     kubelet, namespace = pods.kubelet, pods.namespace
     made = {name: pods.run(name) for name in ("oom", "code", "caught", "evicted", "deleted")}
-    made |= {name: pods.create(name) for name in ("image", "nowhere")}
+    made |= {name: pods.create(name) for name in ("image", "nowhere", "unstarted")}
 
     pods.end("oom", 137, "OOMKilled")
     pods.end("code", 3)
@@ -47,6 +58,9 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
     kubelet.delete(namespace, "image")
     kubelet.event(made["nowhere"], "FailedScheduling", "0/1 nodes are available: 1 Insufficient memory.")
     kubelet.delete(namespace, "nowhere")
+    kubelet.bind(namespace, "unstarted")
+    status = {"phase": "Failed", "reason": "Evicted", "message": "the node is short of memory"}
+    pods.api.patch(f"/api/v1/namespaces/{namespace}/pods/unstarted/status", {"status": status})
 
     gone = re.escape("the pod was gone before it could be read")
     wanted: dict[str, tuple[bytes, str]] = {
@@ -60,6 +74,10 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
         ),
         "image": (b"", RECORD % ("%s", r'ImagePull: the image could not be pulled \(Failed: .*"nvjob:1": not found\)')),
         "nowhere": (b"", RECORD % ("%s", r"Unschedulable: no node could take the pod \(.*Insufficient memory.\)")),
+        "unstarted": (
+            b"",
+            LOST % ("%s", "its container never ran") + RECORD % ("%s", r"Evicted: .*the node is short of memory\)"),
+        ),
     }
     for name, (records, closing) in wanted.items():
         ((client, log),) = wait_for(lambda: uploader.stored(name), 30, f"the error log of {name}")  # noqa: B023 - at once
@@ -76,9 +94,8 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
         size = len(uploader.stored(name)[0][1])
         assert re.search(rf"; {size} bytes of error log go to the FL server \(Job sitelog-upload-\S+\)$", started)
 
-    count = {"uploaded": 7, "skipped": 0, "failed": 0}
-    wait_for(lambda: totals(installation, namespace) == count, 20, "the totals")
-    assert counted(installation, "Uploaded", "ErrorLogUploaded") == before + 7
+    wait_totals(installation, namespace, uploaded=8, skipped=0, failed=0)
+    assert counted(installation, "Uploaded", "ErrorLogUploaded") == before + 8
     wait_for(lambda: not installation.status(namespace).get("pendingCounts"), 20, "the bookkeeping to be done")
     check_job(pods, made["oom"], uploader)
     for log in (installation.logs("controller"), installation.logs("webhook")):
@@ -134,8 +151,7 @@ def test_what_is_not_sent_is_said(
     assert pods.wait("forbidden", "Skipped") == f"UploadForbidden: {said}"
     assert pods.events("forbidden") == {"UploadForbidden": said}
 
-    count = {"uploaded": 0, "skipped": 4, "failed": 1}
-    wait_for(lambda: totals(installation, pods.namespace) == count, 20, "the totals")
+    wait_totals(installation, pods.namespace, uploaded=0, skipped=4, failed=1)
     assert {reason: counted(installation, "Skipped", reason) - n for reason, n in before.items()} == dict.fromkeys(
         before, 1
     )
@@ -172,8 +188,7 @@ def test_an_upload_waits_for_its_turn_and_ends_with_the_permission(
     for name in ("first", "second"):
         said = f"UploadForbidden: SiteLogPolicy {pods.namespace}/site forbids log streaming"
         assert pods.wait(name, "Skipped") == said
-    count = {"uploaded": 5, "skipped": 2, "failed": 0}
-    wait_for(lambda: totals(installation, pods.namespace) == count, 20, "the totals")
+    wait_totals(installation, pods.namespace, uploaded=5, skipped=2, failed=0)
     wait_for(lambda: len(pods.secrets()) == 5, 20, "the withdrawn logs to be gone with their Jobs")
     assert len(pods.jobs()) == 5
     assert uploader.stored("shared") == []

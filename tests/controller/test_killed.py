@@ -1,5 +1,6 @@
 """The controller is killed at every step of an upload, and another one goes on where it was."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -90,6 +91,44 @@ def test_killed_at_every_step_of_an_upload(
     assert sorted(pods.secrets()) == names
     assert all(job["status"]["succeeded"] == 1 and "failed" not in job["status"] for job in pods.jobs())
     assert "Traceback" not in controller.log
+
+
+@pytest.mark.parametrize(
+    "change",
+    [({"logStreaming": "Forbidden"}, "UploadForbidden"), ({"clientName": "site-2"}, "ClientNameMismatch")],
+)
+def test_an_upload_is_withdrawn_that_was_allowed_when_the_last_controller_lived(
+    installation: Installation,
+    controllers: Controllers,
+    controller: SitelogProcess,
+    pods: JobPods,
+    uploader: StandInUploader,
+    spec: dict[str, Any],
+    change: tuple[dict[str, Any], str],
+) -> None:
+    installation.policy(pods.namespace, **spec)
+    trap = controllers.proxy.trap("PATCH", f"/{pods.namespace}/jobs/", "suspend")
+    pods.die("withdrawn")
+    trap.wait()
+    controllers.kill()
+    trap.open()
+    changed, reason = change
+    patch = f"--patch={json.dumps({'spec': changed})}"
+    installation.control_plane.kubectl("patch", "slp", "site", "--type=merge", patch, f"--namespace={pods.namespace}")
+    controllers.start()
+
+    assert pods.wait("withdrawn", "Skipped").startswith(f"{reason}: ")
+    wait_for(lambda: pods.jobs() == pods.secrets() == [], 20, "the Job and its Secret to go")
+    installation.wait_in_force(pods.namespace)
+    # A round later nothing has been counted again.
+    before = installation.status(pods.namespace)["uploads"]
+    pods.run("next", log=CLEAN)
+    pods.end("next")
+    pods.wait("next", "Skipped")
+    assert before == {"uploaded": 0, "skipped": 1, "failed": 0}
+    count = {"uploaded": 0, "skipped": 2, "failed": 0}
+    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 20, "the totals")
+    assert uploader.stored("withdrawn") == []
 
 
 def test_two_controllers_do_everything_once(

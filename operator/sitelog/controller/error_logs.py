@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from sitelog.core.identity import IdentityError, check_identity
 from sitelog.core.labels import label_value
 from sitelog.core.names import (
     ANNOTATION_CAPTURED,
@@ -62,7 +63,7 @@ class ErrorLogs:
         self._max_uploads = max_uploads
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._gone: dict[str, tuple[float, Mapping[str, Any]]] = {}  # to be tried again
-        self._skipped: dict[str, float] = {}  # so that an older view of a pod does not say it twice
+        self._told: dict[str, float] = {}  # so that an older view of a pod does not say it twice
         self._unmarked_pods: set[str] = set()
         self._unmarked_jobs: set[str] = set()
 
@@ -82,7 +83,7 @@ class ErrorLogs:
         for body in bodies:
             await self.look_at_pod(body, gone=False)
         long_ago = time.monotonic() - _REMEMBERED
-        self._skipped = {uid: at for uid, at in self._skipped.items() if at > long_ago}
+        self._told = {uid: at for uid, at in self._told.items() if at > long_ago}
         self._gone = {uid: (at, last_seen) for uid, (at, last_seen) in self._gone.items() if at > long_ago}
         for _, last_seen in list(self._gone.values()):
             await self.look_at_pod(last_seen, gone=True)
@@ -107,12 +108,13 @@ class ErrorLogs:
             return
         async with self._locks.setdefault(pod.uid, asyncio.Lock()):
             end = pod_end(pod) or (pod_end(pod, gone=True, events=await self._events(pod)) if gone else None)
-            if end is None or pod.uid in self._skipped or (not gone and _reason_to_come(pod, end)):
+            if end is None or pod.uid in self._told or (not gone and _reason_to_come(pod, end)):
                 return
             force = self._force(pod.namespace, pod.labels)
             plan = plan_upload(pod, force)
             if isinstance(plan, Skip):
-                await self._skip(pod, force, plan)
+                if await self._job(pod.namespace, upload_name(pod.uid)) is None:  # else it is the Job that is withdrawn
+                    await self._skip(pod, force, plan)
             elif isinstance(plan, Plan):
                 await self._start(pod, end, force, plan)
 
@@ -123,8 +125,8 @@ class ErrorLogs:
             return
         content = await capture(self._client, pod, end, plan.error_log.max_bytes)
         if not content:
-            message = "the job came to its own end and its error log is empty"
-            await self._skip(pod, force, Skip(Reason.NOTHING_TO_UPLOAD, message))
+            nothing = Skip(Reason.NOTHING_TO_UPLOAD, "the job came to its own end and its error log is empty")
+            await (self._withdraw(job, nothing) if job else self._skip(pod, force, nothing))
             return
         if job is None:
             manifest = job_manifest(pod, end, plan.identity, plan.error_log, policy, self._image)
@@ -192,9 +194,15 @@ class ErrorLogs:
             return Skip(Reason.UPLOAD_FORBIDDEN, f"SiteLogPolicy {force.governing.key} forbids log streaming")
         if force.error_log and not force.error_log.upload:
             return Skip(Reason.UPLOAD_DISABLED, "errorLog.upload is no longer Enabled")
+        try:
+            if force.governing:
+                check_identity(job.identity, force)
+        except IdentityError as error:
+            return Skip(error.reason, str(error))
         return None
 
     async def _withdraw(self, job: UploadJob, skip: Skip) -> None:
+        self._told[job.pod.uid] = time.monotonic()
         await self._record(job.pod, UploadResult.SKIPPED, skip.reason, skip.message)
         await count(self._client, job.policy, UploadResult.SKIPPED, job.uid)
         try:
@@ -237,7 +245,7 @@ class ErrorLogs:
         if force.governing:
             await count(self._client, force.governing.key, UploadResult.SKIPPED, pod.uid)
         await self._record(pod, UploadResult.SKIPPED, skip.reason, skip.message)
-        self._skipped[pod.uid] = time.monotonic()
+        self._told[pod.uid] = time.monotonic()
 
     def _ttl(self, job: UploadJob) -> int:
         settings = self._force_of(job).error_log

@@ -9,7 +9,7 @@ from sitelog.core.names import ANNOTATION_POLICY, LABEL_DECISION, LABEL_MANAGED,
 from sitelog.core.policy import LogStreaming, Mode, Policy
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.policies import PolicyBook
-from sitelog.kube.watching import POLICIES
+from sitelog.kube.watching import list_policies
 
 from .ledger import policy_path, settled
 
@@ -45,8 +45,7 @@ class StatusKeeper:
             counts.setdefault(policy, Counter())[decision] += 1
             if decision == Decision.REFUSED:
                 stuck.setdefault(policy, []).append(f"{metadata['namespace']}/{metadata['name']}")
-        bodies = await self._client.list_all(POLICIES)
-        self._book.replace(bodies)
+        bodies = await list_policies(self._client, self._book)
         for body in bodies:
             key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
             # Asked after the list: what was counted since then changes the resourceVersion, and the patch fails.

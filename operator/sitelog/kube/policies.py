@@ -174,12 +174,14 @@ class PolicyBook:
     """The policies as a process knows them: kept up to date by a watch, read by decisions.
 
     `synced` is a state of its own: before the first list is in, nobody may take "no policy" for an answer. `synced_at`
-    is when the last full list came in, as a Unix time.
+    is when the last full list came in, as a Unix time. `changes` counts what the watch told: a list that was asked for
+    before the last change may be older than it, and must not be taken.
     """
 
     def __init__(self) -> None:
         self.synced = False
         self.synced_at = 0.0
+        self.changes = 0
         self._policies: dict[tuple[str, str], Policy] = {}
         self._problems: dict[tuple[str, str], str] = {}
 
@@ -188,11 +190,15 @@ class PolicyBook:
         self._policies.clear()
         self._problems.clear()
         for body in bodies:
-            self.put(body)
+            self._put(body)
         self.synced = True
 
     def put(self, body: Mapping[str, Any]) -> None:
         """Take one object, new or changed. One that cannot be used is remembered with its problem."""
+        self.changes += 1
+        self._put(body)
+
+    def _put(self, body: Mapping[str, Any]) -> None:
         key = _key(body)
         self._policies.pop(key, None)
         self._problems.pop(key, None)
@@ -205,6 +211,7 @@ class PolicyBook:
 
     def drop(self, body: Mapping[str, Any]) -> None:
         """Forget one object."""
+        self.changes += 1
         self._policies.pop(_key(body), None)
         self._problems.pop(_key(body), None)
 

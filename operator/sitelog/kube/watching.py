@@ -74,16 +74,32 @@ def keep_policies(
         changed()
 
 
+async def list_policies(client: KubeClient, book: PolicyBook) -> list[dict[str, Any]]:
+    """List all policies into the book, again where the watch told of a change meanwhile.
+
+    Raises
+    ------
+    ApiError
+        They cannot be listed now.
+    """
+    while True:
+        before = book.changes
+        bodies = await client.list_all(POLICIES)
+        if book.changes == before:
+            book.replace(bodies)
+            book.synced_at = time.time()
+            return bodies
+
+
 async def sync_policies(client: KubeClient, book: PolicyBook) -> None:
     """List all policies, again and again until it works."""
     while True:
         try:
-            book.replace(await client.list_all(POLICIES))
+            await list_policies(client, book)
         except ApiError as error:
             log.warning("cannot list the policies, trying again: %s", error)
             await asyncio.sleep(_RETRY)
         else:
-            book.synced_at = time.time()
             return
 
 

@@ -1,0 +1,67 @@
+"""What a process knows of the policies, where the list and the watch cross."""
+
+from typing import Any
+
+from sitelog.core.policy import LogStreaming
+from sitelog.kube.client import ApiError
+from sitelog.kube.policies import PolicyBook
+from sitelog.kube.watching import sync_policies
+
+
+def policy(log_streaming: str, name: str = "site") -> dict[str, Any]:
+    return {
+        "apiVersion": "sitelog.dev/v1alpha1",
+        "kind": "SiteLogPolicy",
+        "metadata": {"name": name, "namespace": "hospital"},
+        "spec": {"logStreaming": log_streaming},
+    }
+
+
+class Crossing:
+    """An API server whose answer to the first list is older than what the watch tells meanwhile."""
+
+    def __init__(self, book: PolicyBook) -> None:
+        self._book = book
+        self.lists = 0
+
+    async def list_all(self, _resource: str) -> list[dict[str, Any]]:
+        self.lists += 1
+        if self.lists == 1:
+            self._book.put(policy("Forbidden"))
+            self._book.put(policy("Forbidden", "another"))
+            return [policy("Allowed")]
+        return [policy("Forbidden"), policy("Forbidden", "another")]
+
+
+async def test_a_list_never_takes_back_what_the_watch_has_told() -> None:
+    book = PolicyBook()
+    api: Any = Crossing(book)
+
+    await sync_policies(api, book)
+
+    assert api.lists == 2
+    assert [each.log_streaming for each in book.policies] == [LogStreaming.FORBIDDEN] * 2
+
+
+class Failing:
+    """An API server that fails once."""
+
+    def __init__(self, book: PolicyBook) -> None:
+        self._book = book
+        self.synced_before = True
+
+    async def list_all(self, _resource: str) -> list[dict[str, Any]]:
+        self.synced_before, before = self._book.synced, self.synced_before
+        if before:
+            raise ApiError(503, "ServiceUnavailable", "later")
+        return []
+
+
+async def test_no_policy_is_an_answer_only_after_a_list(monkeypatch: Any) -> None:
+    monkeypatch.setattr("sitelog.kube.watching._RETRY", 0.0)
+    book = PolicyBook()
+    api: Any = Failing(book)
+    await sync_policies(api, book)
+    assert not api.synced_before
+    assert book.synced
+    assert book.synced_at > 0
