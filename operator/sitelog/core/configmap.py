@@ -57,7 +57,7 @@ _GRAVEST: Final = (
 class ConfigMap:
     """A ConfigMap as the decision sees it.
 
-    `mark` has the labels and annotations that an earlier decision wrote: those that the object comes with, else those of
+    `mark` has the labels and annotations that an earlier decision wrote: those that the object comes with, or those of
     what is stored. In a cluster the API server takes away what others than Sitelog write there.
     `immutable` says that its stored data cannot be changed any more; not that a new object asks to become so.
     """
