@@ -33,6 +33,9 @@ SKIP_STEPS = {
     "skip-annotated": ("PATCH", "/pods/POD$", "error-log"),
 }
 
+# Killed after a step took effect is, but for the last one, killed before the next: both for some is enough.
+ANSWER_LOST = ("job", "secret", "recorded", "skip-annotated")
+
 
 @pytest.fixture(scope="module")
 def controllers(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controllers]:
@@ -57,7 +60,7 @@ def test_killed_at_every_step_of_an_upload(
     installation.policy(pods.namespace, **spec)
     made: dict[str, Json] = {}
     for step, where in {**UPLOAD_STEPS, **SKIP_STEPS}.items():
-        for forward in (False, True):
+        for forward in (False, True) if step in ANSWER_LOST else (False,):
             name = f"{step}-{'after' if forward else 'before'}"
             skipped = step in SKIP_STEPS
             made[name] = pods.run(name, log=CLEAN if skipped else BROKEN)
@@ -142,15 +145,15 @@ def test_two_controllers_do_everything_once(
     controllers.start().ready()
     controller.ready()
     installation.policy(pods.namespace, **spec)
-    names = [f"both-{number}" for number in range(6)]
+    names = [f"both-{number}" for number in range(4)]
     for name in names:
         pods.die(name)
     for name in names:
         pods.wait(name, "Uploaded")
         assert len(uploader.stored(name)) == 1
-    count = {"uploaded": 6, "skipped": 0, "failed": 0}
+    count = {"uploaded": 4, "skipped": 0, "failed": 0}
     wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 20, "the totals")
-    assert len(pods.jobs()) == len(pods.secrets()) == 6
+    assert len(pods.jobs()) == len(pods.secrets()) == 4
 
 
 def test_a_job_without_its_log_whose_pod_is_gone_says_so(
