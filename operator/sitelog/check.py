@@ -66,6 +66,8 @@ def read_policies(files: Sequence[Path], namespace: str) -> list[Policy]:
                 policies.append(parse_policy(document, default_namespace=namespace))
             except PolicyError as error:
                 raise CheckError(f"{file}: {error}") from None
+            except (AttributeError, TypeError, ValueError) as error:  # what no API server would let in
+                raise CheckError(f"{file}: its metadata cannot be read ({error})") from None
     return policies
 
 
@@ -145,9 +147,12 @@ def _configmaps_of_file(file: Path, namespace: str, *, strict: bool) -> Iterator
     for body in manifests:
         try:
             configmap = parse_configmap({**body, "metadata": {"namespace": namespace, **(body.get("metadata") or {})}})
-        except (MalformedError, AttributeError, TypeError) as error:
+            has_some = bool(configmap.configurations)
+        except MalformedError as error:
             raise CheckError(f"{file}: {error}") from None
-        if configmap.configurations:
+        except (AttributeError, TypeError, ValueError) as error:  # what no API server would let in
+            raise CheckError(f"{file}: a ConfigMap in it cannot be read ({error})") from None
+        if has_some:
             yield f"{file}#{configmap.namespace}/{configmap.name}", configmap
     if not manifests and (strict or file.name in CONFIG_KEYS):
         key = file.name if file.name in CONFIG_KEYS else CONFIG_KEYS[0].removesuffix(".json") + _extension(file)

@@ -30,6 +30,8 @@ _MAX_YAML_NODES: Final = 4_000  # aliases counted as often as they are used
 # pyhocon's grammar reads a file or an address after this keyword. In a string or a comment it means nothing, but to
 # tell those apart is the parser's work.
 _INCLUDE: Final = re.compile(r"include\s*(?:\"|url|file|package|required)", re.IGNORECASE)
+# What the parsers raise by mistake on some texts, for which NVFlare would not load them either.
+_MISTAKES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Format(str, Enum):
@@ -127,8 +129,7 @@ def _parse_hocon(text: str) -> Any:
         line = getattr(error, "lineno", None)
         where = f" (line {line})" if line else ""
         raise UnreadableError(Reason.NOT_HOCON, f"it is not HOCON{where}") from None
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-        # pyhocon's own mistakes, for which NVFlare would not load it either.
+    except _MISTAKES:
         raise UnreadableError(Reason.NOT_HOCON, "pyhocon cannot read it") from None
     return _plain(tree)
 
@@ -186,7 +187,7 @@ def _parse_yaml(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise UnreadableError(Reason.NOT_YAML, f"it is not YAML that OmegaConf reads{where}") from None
-    except ValueError:
+    except _MISTAKES:
         raise UnreadableError(Reason.NOT_YAML, "OmegaConf cannot read it") from None
 
 

@@ -72,8 +72,8 @@ def components(config: dict[str, Any]) -> list[Component]:
     scope = Scope(config)
     found: list[Component] = []
     for key, raw in config.items():
-        # The loader never builds below a key that starts with "@": it is taken out as a definition.
-        if not key.startswith("@") and key.startswith(_SECTIONS):
+        # A key of YAML may be a number. Below a definition ("@...") the loader builds nothing.
+        if isinstance(key, str) and key.startswith(_SECTIONS):
             found += _section((key,), key, raw, scope)
     return found
 
