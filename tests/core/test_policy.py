@@ -1,0 +1,136 @@
+"""Which policies are in force: any Forbidden wins, and rank gives the parameters."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sitelog.core.policy import (
+    ErrorLog,
+    InForce,
+    LogStreaming,
+    Mode,
+    Policy,
+    Requirement,
+    Selector,
+    Streamer,
+    applicable,
+    if_enforced,
+    in_force,
+)
+
+ROOT, HERE = "sitelog-system", "fl"
+FORBIDDEN = LogStreaming.FORBIDDEN
+
+labels = st.dictionaries(st.sampled_from(["app", "site"]), st.sampled_from(["a", "b"]), max_size=2)
+requirements = st.builds(
+    Requirement,
+    st.sampled_from(["app", "site"]),
+    st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
+    st.lists(st.sampled_from(["a", "b"]), max_size=2).map(tuple),
+)
+selectors = st.builds(Selector, labels, st.lists(requirements, max_size=1).map(tuple))
+policies = st.builds(
+    Policy,
+    namespace=st.sampled_from([ROOT, HERE, "elsewhere"]),
+    name=st.sampled_from("abcdef"),
+    created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    log_streaming=st.sampled_from(LogStreaming),
+    mode=st.sampled_from(Mode),
+    priority=st.integers(-3, 3),
+    selector=selectors,
+    streamer=st.builds(Streamer, liveness_interval=st.floats(1, 29)),
+)
+many = st.lists(policies, max_size=6, unique_by=lambda policy: policy.key)
+
+
+def force(some: Sequence[Policy], mine: dict[str, str]) -> InForce:
+    return in_force(applicable(some, root_namespace=ROOT, namespace=HERE, labels=mine))
+
+
+@given(many, labels)
+def test_any_prohibition_wins_and_none_is_invented(some: list[Policy], mine: dict[str, str]) -> None:
+    reach = [p for p in some if p.namespace in (ROOT, HERE) and p.selector.matches(mine) and p.mode is Mode.ENFORCE]
+    word = force(some, mine).log_streaming
+    if not reach:
+        assert word is None
+    else:
+        assert (word is FORBIDDEN) == any(policy.log_streaming is FORBIDDEN for policy in reach)
+
+
+@given(many, labels, st.randoms())
+def test_the_order_in_which_policies_arrive_does_not_matter(some: list[Policy], mine: dict[str, str], rng) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    shuffled = list(some)
+    rng.shuffle(shuffled)
+    assert force(shuffled, mine) == force(some, mine)
+
+
+@given(many, labels)
+def test_among_those_that_allow_the_first_in_rank_gives_the_parameters(
+    some: list[Policy], mine: dict[str, str]
+) -> None:
+    found = force(some, mine)
+    if found.log_streaming is LogStreaming.ALLOWED and found.governing:
+        best = found.governing
+        assert all(best.priority >= policy.priority for policy in found.policies)
+        equals = [policy for policy in found.policies if policy.priority == best.priority]
+        assert all(best.created <= policy.created for policy in equals)
+
+
+@given(many, labels)
+def test_dry_run_enforces_nothing_and_rehearses_everything(some: list[Policy], mine: dict[str, str]) -> None:
+    concerned = applicable(some, root_namespace=ROOT, namespace=HERE, labels=mine)
+    assert all(policy.mode is Mode.ENFORCE for policy in in_force(concerned).policies)
+    assert if_enforced(concerned).policies == concerned
+
+
+def test_rank_is_priority_then_age_then_name() -> None:
+    old, young = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+    ranked = [
+        Policy(HERE, "z", created=young, priority=5),
+        Policy(HERE, "y", created=old),
+        Policy(HERE, "a", created=young),
+        Policy(HERE, "b", created=young),
+        Policy(HERE, "c", created=old, priority=-1),
+    ]
+    found = applicable(reversed(ranked), root_namespace=ROOT, namespace=HERE, labels={})
+    assert list(found) == ranked
+
+
+@pytest.mark.parametrize(
+    ("selector", "matching", "other"),
+    [
+        (Selector(), {}, None),
+        (Selector({"app": "a"}), {"app": "a", "x": "y"}, {"app": "b"}),
+        (Selector({"app": "a"}), {"app": "a"}, {}),
+        (Selector({}, (Requirement("app", "In", ("a", "b")),)), {"app": "b"}, {"app": "c"}),
+        (Selector({}, (Requirement("app", "In", ("a",)),)), {"app": "a"}, {}),
+        (Selector({}, (Requirement("app", "NotIn", ("a",)),)), {}, {"app": "a"}),
+        (Selector({}, (Requirement("app", "Exists"),)), {"app": ""}, {}),
+        (Selector({}, (Requirement("app", "DoesNotExist"),)), {"x": "y"}, {"app": ""}),
+        (Selector({"x": "y"}, (Requirement("app", "Exists"),)), {"app": "", "x": "y"}, {"app": ""}),
+    ],
+)
+def test_selectors_match_as_in_kubernetes(
+    selector: Selector, matching: dict[str, str], other: dict[str, str] | None
+) -> None:
+    assert selector.matches(matching)
+    assert other is None or not selector.matches(other)
+
+
+def test_an_operator_of_another_name_matches_nothing() -> None:
+    assert not Requirement("app", "Like", ("a",)).matches({"app": "a"})
+
+
+def test_error_log_and_clients_come_from_all_policies_in_force() -> None:
+    found = InForce(
+        (
+            Policy(HERE, "a", client_name="site-1"),
+            Policy(HERE, "b", client_name="site-1", error_log=ErrorLog(upload=True)),
+            Policy(HERE, "c", client_name="site-2", error_log=ErrorLog()),
+        )
+    )
+    assert found.client_names == ("site-1", "site-2")
+    assert found.error_log == ErrorLog(upload=True)
+    assert (InForce().error_log, InForce().client_names, InForce().governing) == (None, (), None)

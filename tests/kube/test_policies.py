@@ -1,0 +1,125 @@
+"""SiteLogPolicy objects from JSON: what is taken, what is refused with which words, and what stays in force then."""
+
+from typing import Any
+
+import pytest
+
+from sitelog.core.names import GROUP, KIND, VERSION
+from sitelog.core.policy import ErrorLog, LogStreaming, Mode, Policy, Requirement, Selector, Server, Streamer
+from sitelog.kube.policies import PolicyBook, PolicyError, parse_policy
+
+
+def body(spec: Any, name: str = "site", namespace: str = "fl") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}
+
+
+def test_an_empty_policy_has_the_seeds_defaults() -> None:
+    assert parse_policy(body({})) == Policy("fl", "site", 2, "2026-01-01T00:00:00Z")
+
+
+def test_every_field_is_read() -> None:
+    found = parse_policy(
+        body(
+            {
+                "logStreaming": "Allowed",
+                "mode": "DryRun",
+                "priority": 7,
+                "selector": {
+                    "matchLabels": {"app": "a"},
+                    "matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["y"]}],
+                },
+                "clientName": "Klinikum-Süd",
+                "streamer": {"logFileName": "error_log.txt", "livenessInterval": "1s500ms", "pollInterval": "250ms"},
+                "errorLog": {
+                    "upload": "Enabled",
+                    "courierSecretName": "courier",
+                    "server": {"host": "fl.example", "port": 8002},
+                    "maxBytes": 4096,
+                    "image": "sitelog:1",
+                    "ttlSecondsAfterFinished": 60,
+                },
+            }
+        )
+    )
+    assert (found.mode, found.priority, found.client_name) == (Mode.DRY_RUN, 7, "Klinikum-Süd")
+    assert found.selector == Selector({"app": "a"}, (Requirement("x", "NotIn", ("y",)),))
+    assert found.streamer == Streamer("error_log.txt", 1.5, 0.25)
+    assert found.error_log == ErrorLog(True, "courier", Server("fl.example", 8002), 4096, "sitelog:1", 60)  # noqa: FBT003
+
+
+BAD = {
+    "a bad duration": ({"streamer": {"pollInterval": "5 parsecs"}}, "spec.streamer.pollInterval: '5 parsecs'"),
+    "a duration without unit": ({"streamer": {"pollInterval": 5}}, "write it like 10s, 500ms or 1m30s"),
+    "no time at all": ({"streamer": {"livenessInterval": "0s"}}, "spec.streamer.livenessInterval: "),
+    "beyond the receiver's patience": ({"streamer": {"livenessInterval": "30s"}}, "less than 30"),
+    "a heartbeat before a look": (
+        {"streamer": {"livenessInterval": "1s", "pollInterval": "2s"}},
+        "spec.streamer: pollInterval must be at most livenessInterval",
+    ),
+    "a file elsewhere": ({"streamer": {"logFileName": "../log.txt"}}, "spec.streamer.logFileName: "),
+    "a file that is none": ({"streamer": {"logFileName": ".."}}, "logFileName must be the name of a file"),
+    "another word": ({"logStreaming": "allowed"}, "spec.logStreaming: Input should be 'Allowed' or 'Forbidden'"),
+    "a field that is unknown": ({"logStreamin": "Forbidden"}, "spec.logStreamin: "),
+    "an upload without a courier": (
+        {"clientName": "a", "errorLog": {"upload": "Enabled"}},
+        "spec.errorLog: upload Enabled needs courierSecretName",
+    ),
+    "an upload without a client": (
+        {"errorLog": {"upload": "Enabled", "courierSecretName": "c"}},
+        "spec: errorLog.upload Enabled needs clientName",
+    ),
+    "a client with white space": ({"clientName": "a b"}, "spec.clientName: "),
+    "an operator that is none": (
+        {"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}},
+        "spec.selector.matchExpressions.0.operator: ",
+    ),
+    "a spec that is none": ("Forbidden", "spec: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_policy_is_named_with_its_field(name: str) -> None:
+    spec, part = BAD[name]
+    with pytest.raises(PolicyError) as refusal:
+        parse_policy(body(spec))
+    assert str(refusal.value).startswith("SiteLogPolicy fl/site: ")
+    assert part in str(refusal.value)
+    assert refusal.value.fallback is None
+
+
+@pytest.mark.parametrize("change", [{"apiVersion": "v1"}, {"kind": "ConfigMap"}, {"apiVersion": None}])
+def test_another_kind_is_no_policy(change: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match=r"'fl/site' is no SiteLogPolicy of sitelog.dev/v1alpha1"):
+        parse_policy({**body({}), **change})
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "DryRun"])
+def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(mode: str) -> None:
+    spec = {"logStreaming": "Forbidden", "mode": mode, "selector": {"matchLabels": {"a": 1}}, "priority": "high"}
+    with pytest.raises(PolicyError) as refusal:
+        parse_policy(body(spec))
+    kept = refusal.value.fallback
+    assert kept is not None
+    assert (kept.key, kept.log_streaming, kept.mode) == ("fl/site", LogStreaming.FORBIDDEN, Mode(mode))
+    assert kept.selector.matches({"anything": "else"}), "with the widest selector"
+
+
+def test_the_book_follows_the_watch() -> None:
+    book = PolicyBook()
+    assert not book.synced
+    book.replace(
+        [body({}, "a"), body({"priority": "x"}, "b"), body({"priority": "x", "logStreaming": "Forbidden"}, "c")]
+    )
+    assert book.synced
+    assert {policy.name for policy in book.policies} == {"a", "c"}
+    assert "spec.priority" in str(book.problem("fl", "b"))
+    assert "spec.priority" in str(book.problem("fl", "c"))
+    assert book.problem("fl", "a") is None
+    book.put(body({"priority": 1}, "b"))
+    assert book.problem("fl", "b") is None
+    book.put(body({"priority": "x"}, "a"))
+    book.drop(body({}, "c"))
+    assert {policy.name for policy in book.policies} == {"b"}
+    book.replace([])
+    assert (book.policies, book.problem("fl", "a")) == ((), None)

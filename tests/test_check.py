@@ -1,0 +1,200 @@
+"""`sitelog check`: the webhook's decisions about files, its JSON and its exit codes."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from sitelog.cli import app
+from sitelog.core.configmap import ConfigMap, decide_configmap
+from sitelog.kube.policies import parse_policy
+from support.configurations import PART, STREAMER
+
+POLICY = """
+apiVersion: sitelog.dev/v1alpha1
+kind: SiteLogPolicy
+metadata: {{name: {name}, namespace: fl}}
+spec: {spec}
+"""
+STREAMING = json.dumps({"components": [{"id": "s", "path": STREAMER}]})
+PLAIN = json.dumps({"components": [{"id": "p", "path": PART}]})
+OWNED = json.dumps({"components": [{"id": "p", "path": PART, "args": {"x": {"path": STREAMER}}}]})
+
+
+class Check:
+    """Runs the command in a folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def policy(self, spec: str, name: str = "site") -> str:
+        return f"--policy={self.write(f'{name}.policy', POLICY.format(name=name, spec=spec))}"
+
+    def run(self, *args: object) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, ["check", *map(str, args)])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.stdout, result.stderr
+
+    def json(self, *args: object) -> tuple[int, list[dict[str, Any]]]:
+        code, out, err = self.run("--output=json", *args)
+        assert err == ""
+        return code, json.loads(out)
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    return Check(tmp_path)
+
+
+def manifest(name: str, **parts: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "fl"}, **parts}
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "code", "expected"),
+    [
+        (PLAIN, "{}", 0, ("Injected", "StreamerInjected", "fl/site", True)),
+        (STREAMING, "{}", 0, ("Declared", "StreamerDeclared", "fl/site", False)),
+        (STREAMING, "{logStreaming: Forbidden}", 0, ("Stripped", "StreamerStripped", "fl/site", True)),
+        (PLAIN, "{logStreaming: Forbidden}", 0, ("Clean", "NoStreamer", "fl/site", False)),
+        ("no JSON", "{}", 0, ("Unreadable", "NotJSON", "fl/site", False)),
+        ("no JSON", "{logStreaming: Forbidden}", 1, ("Refused", "NotJSON", "fl/site", False)),
+        (OWNED, "{logStreaming: Forbidden}", 1, ("Refused", "NotRemovable", "fl/site", False)),
+        (OWNED, "{logStreaming: Forbidden, mode: DryRun}", 0, ("Ungoverned", "DryRun", None, False)),
+    ],
+)
+def test_a_configuration_is_decided_as_by_the_webhook(
+    check: Check, text: str, spec: str, code: int, expected: tuple[Any, ...]
+) -> None:
+    file, policy = check.write("config_fed_client.json", text), check.policy(spec)
+    exit_code, (result,) = check.json(policy, file)
+    assert list(result) == ["path", "decision", "reason", "policy", "changed", "result"]
+    assert (exit_code, result["path"]) == (code, str(file))
+    assert (result["decision"], result["reason"], result["policy"], result["changed"]) == expected
+    document = yaml.safe_load(POLICY.format(name="site", spec=spec))
+    configmap = ConfigMap("fl", "x", data={"config_fed_client.json": text})
+    outcome = decide_configmap(configmap, (parse_policy(document),))
+    whole = outcome.texts.get("config_fed_client.json", text)
+    assert result["result"] == (None if outcome.decision.value == "Refused" else whole)
+
+
+def test_without_a_policy_everything_is_ungoverned(check: Check) -> None:
+    code, (result,) = check.json(check.write("config_fed_client.json", STREAMING))
+    assert (code, result["decision"], result["policy"], result["result"]) == (0, "Ungoverned", None, STREAMING)
+
+
+def test_one_refusal_among_others_is_exit_code_1(check: Check) -> None:
+    good, bad = check.write("a/config_fed_client.json", PLAIN), check.write("b/config_fed_client.json", "[]")
+    code, results = check.json(check.policy("{logStreaming: Forbidden}"), good, bad)
+    assert (code, [result["decision"] for result in results]) == (1, ["Clean", "Refused"])
+
+
+def test_a_text_that_is_not_utf8_has_no_result(check: Check) -> None:
+    code, (result,) = check.json(check.policy("{}"), check.write("config_fed_client.json", b"\xff"))
+    assert (code, result["decision"], result["reason"], result["result"]) == (0, "Unreadable", "NotUTF8", None)
+
+
+def test_a_manifest_with_several_documents_lists_and_binary_data(check: Check) -> None:
+    binary = {"config_fed_client.conf": base64.b64encode(STREAMING.encode()).decode()}
+    documents = [
+        manifest("one", data={"config_fed_client.json": STREAMING}),
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}},
+        {"apiVersion": "v1", "kind": "List", "items": [manifest("two", binaryData=binary), manifest("empty")]},
+        manifest("three", data={"config_fed_client.json": PLAIN, "config_fed_client.yml": "components: []"}),
+    ]
+    file = check.write("jobs.yaml", yaml.safe_dump_all(documents))
+    code, results = check.json(check.policy("{logStreaming: Forbidden}"), file)
+    assert (code, [result["path"] for result in results]) == (
+        0,
+        [
+            f"{file}#fl/one/config_fed_client.json",
+            f"{file}#fl/two/config_fed_client.conf",
+            f"{file}#fl/three/config_fed_client.json",
+            f"{file}#fl/three/config_fed_client.yml",
+        ],
+    )
+    assert [result["changed"] for result in results] == [True, True, False, False]
+
+
+def test_a_folder_is_searched_for_both(check: Check) -> None:
+    check.write("jobs/app/config/config_fed_client.conf", "components = []")
+    check.write("jobs/app/config/config_fed_server.json", "no JSON")
+    check.write("jobs/map.json", json.dumps(manifest("one", data={"config_fed_client.json": PLAIN})))
+    check.write("jobs/chart.yaml", "{{ not yaml }}")
+    check.write("jobs/README.md", "words")
+    code, results = check.json(check.policy("{}"), check.folder / "jobs")
+    assert (code, [Path(result["path"]).name for result in results]) == (
+        0,
+        ["config_fed_client.conf", "config_fed_client.json"],
+    )
+
+
+def test_selectors_and_several_policies_count(check: Check) -> None:
+    labelled = manifest("one", data={"config_fed_client.json": STREAMING})
+    labelled["metadata"]["labels"] = {"study": "a"}
+    file = check.write("map.yaml", yaml.safe_dump(labelled))
+    allow = check.policy("{}")
+    forbid = check.policy("{logStreaming: Forbidden, selector: {matchLabels: {study: a}}}", "study-a")
+    other = check.policy("{logStreaming: Forbidden, selector: {matchLabels: {study: b}}}", "study-b")
+    assert check.json(allow, other, file)[1][0]["decision"] == "Declared"
+    (result,) = check.json(allow, other, forbid, file)[1]
+    assert (result["decision"], result["policy"]) == ("Stripped", "fl/study-a")
+
+
+def test_a_policy_file_may_hold_several_documents(check: Check) -> None:
+    both = POLICY.format(name="a", spec="{}") + "---" + POLICY.format(name="b", spec="{logStreaming: Forbidden}")
+    policies = check.write("both.yaml", both)
+    (result,) = check.json(f"--policy={policies}", check.write("config_fed_client.json", STREAMING))[1]
+    assert (result["decision"], result["policy"]) == ("Stripped", "fl/b")
+
+
+UNUSABLE = {
+    "no such path": (["missing"], "no such file or folder"),
+    "nothing in it": (["empty"], "nor a ConfigMap that has one"),
+    "no such policy": (["--policy=missing", "config_fed_client.json"], "missing"),
+    "a policy of a bad duration": (["--policy=bad.yaml", "config_fed_client.json"], "spec.streamer.pollInterval"),
+    "a policy that is none": (["--policy=map.yaml", "config_fed_client.json"], "no SiteLogPolicy"),
+    "a policy that is a list": (["--policy=list.yaml", "config_fed_client.json"], "no SiteLogPolicy"),
+    "a policy without sense": (["--policy=odd.yaml", "config_fed_client.json"], "odd.yaml"),
+    "a manifest that is no YAML": (["broken.yaml"], "broken.yaml"),
+    "a manifest with bad base64": (["base64.yaml"], "binaryData is not base64"),
+    "data that is none": (["data.yaml"], "data.yaml"),
+    "no path": ([], "Missing argument"),
+    "an unknown option": (["--polizy=x", "config_fed_client.json"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_cannot_be_used_is_exit_code_2_and_named(check: Check, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(check.folder)
+    (check.folder / "empty").mkdir()
+    check.write("config_fed_client.json", PLAIN)
+    check.write("bad.yaml", POLICY.format(name="bad", spec="{streamer: {pollInterval: soon}}"))
+    check.write("odd.yaml", POLICY.format(name="odd", spec="{}").replace("name: odd", "name: odd, generation: x"))
+    check.write("map.yaml", yaml.safe_dump(manifest("one", data={})))
+    check.write("list.yaml", "[1, 2]")
+    check.write("broken.yaml", "a: [")
+    check.write("base64.yaml", yaml.safe_dump(manifest("one", binaryData={"config_fed_client.json": "x"})))
+    check.write("data.yaml", yaml.safe_dump(manifest("one", data=["config_fed_client.json"])))
+    args, part = UNUSABLE[name]
+    code, out, err = check.run(*args)
+    assert (code, out) == (2, "")
+    assert part in " ".join(err.replace("│", " ").split())
+
+
+def test_a_person_gets_the_reason_in_a_sentence(check: Check) -> None:
+    file = check.write("config_fed_client.json", OWNED)
+    code, out, _ = check.run(check.policy("{logStreaming: Forbidden}"), file)
+    assert code == 1
+    assert f"Refused    {file}" in out
+    assert "components[0].args.x is a JobLogStreamer that its owner needs; remove it from the job" in out
