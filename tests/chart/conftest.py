@@ -9,9 +9,25 @@ import pytest
 import yaml
 
 from support.control_plane import ControlPlane
+from support.kubelet import PlayedKubelet
 
 ROOT = Path(__file__).parents[2]
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sitelogpolicies.sitelog.dev"
+
+# A control plane of their own: these tests say what one release does, and another one in the cluster would join in.
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kubelet(control_plane: ControlPlane) -> Iterator[PlayedKubelet]:
+    with PlayedKubelet(control_plane) as running:
+        yield running
+
 
 Render = Callable[..., list[dict[str, Any]]]
 

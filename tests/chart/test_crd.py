@@ -137,6 +137,7 @@ def test_defaults_are_those_of_the_decisions(try_policy: Any) -> None:
         "logStreaming": default.log_streaming.value,
         "mode": default.mode.value,
         "priority": default.priority,
+        "onRevoke": default.on_revoke.value,
         "streamer": {
             "logFileName": default.streamer.log_file_name,
             "livenessInterval": "10s",

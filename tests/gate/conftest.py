@@ -10,6 +10,13 @@ from support.gate_site import GatedSite, make_site
 from support.gate_stand_in import StandIn
 
 
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A control plane of their own: a real Sitelog in it would take away the marks of its stand-in."""
+    with ControlPlane() as running:
+        yield running
+
+
 @pytest.fixture(scope="package")
 def stand_in(control_plane: ControlPlane) -> Iterator[StandIn]:
     """Admission policies of the API server's own, in the place of Sitelog's webhook."""
