@@ -6,11 +6,13 @@ finds what a webhook's pod let in before it heard of the change.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sitelog.core.configmap import CONFIG_KEYS, decide_configmap
-from sitelog.core.names import LABEL_PUBLISHED_BY, Decision
+from sitelog.core.configmap import ConfigMap, Outcome
+from sitelog.core.decide import decide_any, may_concern
+from sitelog.core.names import LABEL_PUBLISHED_BY, Decision, Reason
 from sitelog.core.policy import Policy, applicable
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.configmaps import merge_for, stored_configmap
@@ -29,7 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class Alignment:
-    """Keeps stored ConfigMaps as the policies want them."""
+    """Keeps stored ConfigMaps as the policies want them.
+
+    Attributes
+    ----------
+    would_be : at the last look, how many ConfigMaps would be what, by the policy in mode DryRun.
+    """
 
     def __init__(self, client: KubeClient, book: PolicyBook, *, root_namespace: str, retention: float) -> None:
         self._client = client
@@ -38,6 +45,7 @@ class Alignment:
         self._retention = retention
         self._aligned: tuple[Policy, ...] | None = None
         self._due = 0.0
+        self.would_be: Mapping[str, Counter[str]] = {}
 
     async def look(self) -> None:
         """Bring everything into line, if a policy has changed or it is time."""
@@ -45,11 +53,12 @@ class Alignment:
         changed = policies != self._aligned
         if not changed and time.monotonic() < self._due:
             return
-        failed = 0
+        failed, would_be = 0, dict[str, Counter[str]]()
         for namespace in self._namespaces(policies):
             async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
                 for body in page:
-                    failed += not await self._aligned_now(body, policies)
+                    failed += not await self._aligned_now(body, policies, would_be)
+        self.would_be = would_be
         if not failed:
             self._aligned = policies
             self._due = time.monotonic() + (_SOON if changed else _AGAIN)
@@ -75,24 +84,32 @@ class Alignment:
         namespaces = {policy.namespace for policy in policies}
         return [""] if self._root_namespace in namespaces else sorted(namespaces)
 
-    async def _aligned_now(self, body: Mapping[str, Any], policies: Sequence[Policy]) -> bool:
+    async def _aligned_now(
+        self, body: Mapping[str, Any], policies: Sequence[Policy], would_be: dict[str, Counter[str]]
+    ) -> bool:
         """Bring one into line; False if that has to be tried again, which must not keep the others waiting."""
         try:
-            await self._align(body, policies)
+            await self._align(body, policies, would_be)
         except ApiError as error:
             log.warning("ConfigMap %s/%s: %s", body["metadata"]["namespace"], body["metadata"]["name"], error)
             return False
         return True
 
-    async def _align(self, body: Mapping[str, Any], policies: Sequence[Policy]) -> None:
+    async def _align(
+        self, body: Mapping[str, Any], policies: Sequence[Policy], would_be: dict[str, Counter[str]]
+    ) -> None:
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))
-        if not any(key in CONFIG_KEYS for key in held) or body["metadata"]["namespace"] == "kube-system":
+        if not may_concern(held) or body["metadata"]["namespace"] == "kube-system":
             return
         configmap = stored_configmap(body)
         concerned = applicable(
             policies, root_namespace=self._root_namespace, namespace=configmap.namespace, labels=configmap.labels
         )
-        outcome = decide_configmap(configmap, concerned)
+        outcome = decide_any(configmap, concerned)
+        subject = Subject("ConfigMap", configmap.namespace, configmap.name, body["metadata"]["uid"])
+        if outcome.rehearsal and outcome.rehearsal.policy:
+            would_be.setdefault(outcome.rehearsal.policy.key, Counter())[outcome.rehearsal.decision.value] += 1
+            await record_event(self._client, subject, Reason.DRY_RUN, outcome.warnings[-1])
         merge = merge_for(configmap, outcome)
         if not merge:
             return
@@ -102,10 +119,12 @@ class Alignment:
             await self._client.patch(target, {**merge, "metadata": metadata})
         except NotFoundError:
             return
+        await self._tell(configmap, subject, outcome)
+
+    async def _tell(self, configmap: ConfigMap, subject: Subject, outcome: Outcome) -> None:
         policy = outcome.policy.key if outcome.policy else None
         DECISIONS.labels("ConfigMap", outcome.decision.value, outcome.reason.value).inc()
         extra = fields(decision=outcome.decision.value, reason=outcome.reason.value, policy=policy)
         log.info("%s: brought into line: %s", configmap, outcome.decision.value, extra=extra)
-        subject = Subject("ConfigMap", configmap.namespace, configmap.name, body["metadata"]["uid"])
-        warning = outcome.decision is Decision.REFUSED
+        warning = outcome.decision in (Decision.REFUSED, Decision.SITE_FORBIDS)
         await record_event(self._client, subject, outcome.reason, outcome.message, warning=warning)

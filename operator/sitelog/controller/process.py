@@ -15,10 +15,13 @@ from .alignment import Alignment
 from .certificates import Certificates
 from .error_logs import ErrorLogs
 from .handlers import SELECTORS, register
+from .revocation import Revocation
 from .status import StatusKeeper
 from .sweeper import Look, Sweeper
 
 _STUCK = 300.0  # seconds without a full round, after which the process is better started anew
+
+_PROMPT = frozenset({"alignment", "upload Jobs", "status"})  # looked at when something happened, too
 
 
 async def run(settings: ControllerSettings) -> None:
@@ -58,6 +61,7 @@ async def _sweep(client: KubeClient, book: PolicyBook, sweeper: Sweeper) -> None
 
 def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook, error_logs: ErrorLogs) -> Sweeper:
     alignment = Alignment(client, book, root_namespace=settings.root_namespace, retention=settings.published_retention)
+    revocation = Revocation(client, book, root_namespace=settings.root_namespace)
     status = StatusKeeper(client, book, root_namespace=settings.root_namespace)
     looks: dict[str, Look] = {}
     if settings.certificate_secret:
@@ -73,7 +77,8 @@ def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook,
         "alignment": alignment.look,
         "pods": error_logs.look_at_pods,
         "upload Jobs": error_logs.look_at_jobs,
-        "status": lambda: status.look(lambda: error_logs.unmarked),
+        "job pods that stream": revocation.look,
+        "status": lambda: status.look(lambda: error_logs.unmarked, revocation.unstopped, alignment.would_be),
         "expired ConfigMaps": alignment.remove_expired,
     }
-    return Sweeper(looks, frozenset({"alignment", "upload Jobs", "status"}), settings.sweep_interval)
+    return Sweeper(looks, _PROMPT, settings.sweep_interval)

@@ -67,7 +67,7 @@ class Revocation:
             return
         unstopped.setdefault(force.governing.key, []).append(f"{pod.namespace}/{pod.name}")
         message = (
-            f"{pod} was started before SiteLogPolicy {force.governing.key} forbade log streaming, and may stream its log"
+            f"{pod} was started before SiteLogPolicy {force.governing.key} forbade log streaming, and may stream"
             " until it ends; delete it, or set spec.onRevoke: DeletePods"
         )
         await record_event(self._client, _subject(pod), Reason.STREAMING_NOT_STOPPED, message, warning=True)

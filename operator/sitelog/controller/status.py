@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,7 +21,28 @@ _COUNTED: Final = (
     Decision.CLEAN,
     Decision.UNREADABLE,
 )
+_WOULD_BE: Final = (*_COUNTED, Decision.REFUSED)
 _NAMED: Final = 5  # objects in a message
+_LISTED: Final = 100  # pods in the list; the schema takes no more
+
+
+@dataclass
+class _Seen:
+    """What was seen of one policy's objects.
+
+    Attributes
+    ----------
+    counts : ConfigMaps by decision.
+    stuck, disagreeing : those that cannot be brought into line, and site files that forbid where the policy allows.
+    unstopped : job pods that go on streaming under its prohibition.
+    would_be : ConfigMaps by what would be decided if the policy were enforced.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    stuck: list[str] = field(default_factory=list)
+    disagreeing: list[str] = field(default_factory=list)
+    unstopped: list[str] = field(default_factory=list)
+    would_be: Counter[str] = field(default_factory=Counter)
 
 
 class StatusKeeper:
@@ -31,35 +53,55 @@ class StatusKeeper:
         self._book = book
         self._root_namespace = root_namespace
 
-    async def look(self, unmarked: Callable[[], set[str]]) -> None:
-        """Write each status that is not true. `unmarked`: gives the uids whose counts are not settled yet."""
-        configmaps = await self._client.list_all(
-            path("v1", "configmaps"), metadata_only=True, labelSelector=LABEL_MANAGED
-        )
-        counts: dict[str, Counter[str]] = {}
-        stuck: dict[str, list[str]] = {}
-        for body in configmaps:
-            metadata = body["metadata"]
-            policy = (metadata.get("annotations") or {}).get(ANNOTATION_POLICY, "")
-            decision = (metadata.get("labels") or {}).get(LABEL_DECISION, "")
-            counts.setdefault(policy, Counter())[decision] += 1
-            if decision == Decision.REFUSED:
-                stuck.setdefault(policy, []).append(f"{metadata['namespace']}/{metadata['name']}")
+    async def look(
+        self,
+        unmarked: Callable[[], set[str]],
+        unstopped: Mapping[str, list[str]],
+        would_be: Mapping[str, Counter[str]],
+    ) -> None:
+        """Write each status that is not true.
+
+        Parameters
+        ----------
+        unmarked : gives the uids whose counts are not settled yet.
+        unstopped : job pods that go on streaming, by the policy that forbids.
+        would_be : what would be decided about ConfigMaps, by the policy in mode DryRun.
+        """
+        seen = await self._configmaps()
+        for key, pods in unstopped.items():
+            seen.setdefault(key, _Seen()).unstopped = sorted(pods)
+        for key, counts in would_be.items():
+            seen.setdefault(key, _Seen()).would_be = counts
         bodies = await list_policies(self._client, self._book)
         for body in bodies:
             key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
             # Asked after the list: what was counted since then changes the resourceVersion, and the patch fails.
-            await self._update(body, counts.get(key, Counter()), stuck.get(key, []), unmarked())
+            await self._update(body, seen.get(key, _Seen()), unmarked())
 
-    async def _update(
-        self, body: Mapping[str, Any], counts: Counter[str], stuck: Sequence[str], unmarked: set[str]
-    ) -> None:
+    async def _configmaps(self) -> dict[str, _Seen]:
+        seen: dict[str, _Seen] = {}
+        resource = path("v1", "configmaps")
+        for body in await self._client.list_all(resource, metadata_only=True, labelSelector=LABEL_MANAGED):
+            metadata = body["metadata"]
+            name = f"{metadata['namespace']}/{metadata['name']}"
+            decision = (metadata.get("labels") or {}).get(LABEL_DECISION, "")
+            of_policy = seen.setdefault((metadata.get("annotations") or {}).get(ANNOTATION_POLICY, ""), _Seen())
+            of_policy.counts[decision] += 1
+            if decision == Decision.REFUSED:
+                of_policy.stuck.append(name)
+            elif decision == Decision.SITE_FORBIDS:
+                of_policy.disagreeing.append(name)
+        return seen
+
+    async def _update(self, body: Mapping[str, Any], seen: _Seen, unmarked: set[str]) -> None:
         metadata, old = body["metadata"], body.get("status") or {}
-        status, reason, message = self._ready(metadata["namespace"], metadata["name"], stuck)
+        status, reason, message = self._ready(metadata["namespace"], metadata["name"], seen)
         uploads = old.get("uploads") or {}
         new = {
             "observedGeneration": metadata["generation"],
-            "configMaps": {decision.value.lower(): counts[decision.value] for decision in _COUNTED},
+            "configMaps": {decision.value.lower(): seen.counts[decision.value] for decision in _COUNTED},
+            "wouldBe": {decision.value.lower(): seen.would_be[decision.value] for decision in _WOULD_BE},
+            "unstoppedPods": seen.unstopped[:_LISTED],
             "uploads": {key: int(uploads.get(key) or 0) for key in ("uploaded", "skipped", "failed")},
             "pendingCounts": settled(old.get("pendingCounts") or [], unmarked),
             "conditions": [_condition(old, metadata["generation"], status, reason, message)],
@@ -72,21 +114,25 @@ class StatusKeeper:
         except (ConflictError, NotFoundError):
             return  # it has changed meanwhile: the next look sees that
 
-    def _ready(self, namespace: str, name: str, stuck: Sequence[str]) -> tuple[str, Reason, str]:
+    def _ready(self, namespace: str, name: str, seen: _Seen) -> tuple[str, Reason, str]:  # noqa: PLR0911 - one a reason
         if problem := self._book.problem(namespace, name):
             return "False", Reason.SPEC_INVALID, f"{problem}; correct the field, until then it does not count"
         policy = next(p for p in self._book.policies if (p.namespace, p.name) == (namespace, name))
-        if stuck:
-            shown = ", ".join(stuck[:_NAMED]) + (f" and {len(stuck) - _NAMED} more" if len(stuck) > _NAMED else "")
-            return (
-                "False",
-                Reason.OBJECTS_REFUSED,
-                f"stored before and cannot be brought into line: {shown}; delete them",
-            )
+        if seen.stuck:
+            shown = _some(seen.stuck)
+            message = f"stored before and cannot be brought into line: {shown}; delete them"
+            return "False", Reason.OBJECTS_REFUSED, message
+        if seen.unstopped:
+            shown = _some(seen.unstopped)
+            message = f"job pods from before go on streaming: {shown}; delete them, or set onRevoke: DeletePods"
+            return "False", Reason.STREAMING_NOT_STOPPED, message
         if policy.mode is Mode.DRY_RUN:
-            return "True", Reason.DRY_RUN, "nothing is changed or refused; warnings tell what would be"
+            return "True", Reason.DRY_RUN, "nothing is changed or refused; warnings and wouldBe tell what would be"
         if over := self._overriding(policy):
             return "True", Reason.OVERRIDDEN, f"SiteLogPolicy {over.key} forbids log streaming, and a prohibition wins"
+        if seen.disagreeing:
+            message = f"the site's own resources.json forbids log streaming, which stays: {_some(seen.disagreeing)}"
+            return "True", Reason.SITE_FORBIDS, message
         return "True", Reason.IN_FORCE, f"log streaming is {policy.log_streaming.value}"
 
     def _overriding(self, policy: Policy) -> Policy | None:
@@ -102,6 +148,10 @@ class StatusKeeper:
             and (other.namespace in reach or policy.namespace == self._root_namespace)
         )
         return next(forbidding, None)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _condition(old: Mapping[str, Any], generation: int, status: str, reason: Reason, message: str) -> dict[str, Any]:

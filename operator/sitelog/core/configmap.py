@@ -93,6 +93,7 @@ class Outcome:
     texts : the new text of each configuration that changes, by key.
     labels, annotations : the stamp; empty where nobody governs the object.
     warnings : what the person who sent the object should see.
+    rehearsal : what would become of it if the policies in mode DryRun were enforced, where that differs.
     """
 
     decision: Decision
@@ -103,6 +104,7 @@ class Outcome:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    rehearsal: "Outcome | None" = None
 
 
 def decide_configmap(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
@@ -226,4 +228,5 @@ def _with_rehearsal(outcome: Outcome, rehearsed: Outcome) -> Outcome:
         outcome,
         reason=Reason.DRY_RUN if outcome.policy is None else outcome.reason,
         warnings=(*outcome.warnings, warning),
+        rehearsal=rehearsed,
     )

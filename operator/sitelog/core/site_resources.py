@@ -38,6 +38,11 @@ class _File:
     config: dict[str, Any]
 
 
+def is_site_resources_key(key: str) -> bool:
+    """Whether a ConfigMap's key is that of a resources.json."""
+    return _KEY.fullmatch(key) is not None
+
+
 def decide_site_resources(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome | None:
     """Decide about a ConfigMap with a site's resources under the policies that concern it.
 
@@ -115,7 +120,7 @@ def _files(configmap: ConfigMap) -> list[_File]:
     raw |= dict(configmap.binary_data)
     files = []
     for key, content in raw.items():
-        if not _KEY.fullmatch(key):
+        if not is_site_resources_key(key):
             continue
         try:
             config = parse(content.decode())

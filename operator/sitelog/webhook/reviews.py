@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sitelog.core.configmap import ConfigMap, decide_configmap
+from sitelog.core.configmap import ConfigMap
+from sitelog.core.decide import decide_any
 from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
 from sitelog.core.labels import label_value
 from sitelog.core.names import (
@@ -21,7 +22,7 @@ from sitelog.core.names import (
     UploadResult,
 )
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, in_force
+from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, if_enforced, in_force
 from sitelog.core.worker_command import CommandError
 from sitelog.kube.configmaps import merge_for, parse_configmap
 from sitelog.kube.pods import forbid_in_pod, parse_job_pod
@@ -58,7 +59,7 @@ def review_configmap(
     concerned = applicable(
         policies, root_namespace=root_namespace, namespace=configmap.namespace, labels=configmap.labels
     )
-    outcome = decide_configmap(configmap, concerned)
+    outcome = decide_any(configmap, concerned)
     policy = outcome.policy.key if outcome.policy else ""
     refused = outcome.decision is Decision.REFUSED and not _stored_as_it_is(configmap, old, outcome.reason)
     return Review(
@@ -89,13 +90,31 @@ def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespa
     pod = parse_job_pod(body)
     if pod is None:
         return Review(_subject(body), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
-    force = in_force(applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels))
+    concerned = applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels)
+    review = _enforced(body, pod, in_force(concerned))
+    rehearsed = if_enforced(concerned)
+    if rehearsed == in_force(concerned):
+        return review
+    return _with_rehearsal(review, _enforced(body, pod, rehearsed))
+
+
+def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     if force.governing is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
     review = _labelled(pod, force, force.governing)
     if force.log_streaming is LogStreaming.FORBIDDEN:
         return _with_word(body, review, force.governing)
     return review
+
+
+def _with_rehearsal(review: Review, rehearsed: Review) -> Review:
+    """Add what would happen if the policies in mode DryRun were enforced, where that differs."""
+    if (review.merge, review.refusal) == (rehearsed.merge, rehearsed.refusal):
+        return review
+    would = rehearsed.refusal or f"{rehearsed.subject} would be changed ({rehearsed.reason})"
+    warning = f"DryRun of SiteLogPolicy {rehearsed.policy}: {would}"
+    reason = Reason.DRY_RUN.value if not review.policy else review.reason
+    return replace(review, reason=reason, warnings=(*review.warnings, warning))
 
 
 def _labelled(pod: JobPod, force: InForce, policy: Policy) -> Review:

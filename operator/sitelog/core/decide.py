@@ -1,0 +1,21 @@
+"""The decision about any ConfigMap: one with a job's configuration, one with a site's resources, or neither."""
+
+from collections.abc import Iterable, Sequence
+
+from .configmap import CONFIG_KEYS, ConfigMap, Outcome, decide_configmap
+from .names import Decision, Reason
+from .policy import Policy
+from .site_resources import decide_site_resources, is_site_resources_key
+
+
+def may_concern(keys: Iterable[str]) -> bool:
+    """Whether a ConfigMap with these keys has to be looked at."""
+    return any(key in CONFIG_KEYS or is_site_resources_key(key) for key in keys)
+
+
+def decide_any(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
+    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`)."""
+    if configmap.configurations:
+        return decide_configmap(configmap, concerned)
+    outcome = decide_site_resources(configmap, concerned)
+    return outcome or Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: there is nothing to decide")
