@@ -139,7 +139,7 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
     assert ready(installation, namespace, "rehearses") == (
         "True",
         "DryRun",
-        "nothing is changed or refused; warnings tell what would be",
+        "nothing is changed or refused; warnings and wouldBe tell what would be",
     )
     assert ready(installation, namespace, "allows")[1] == "InForce"
 
