@@ -19,6 +19,8 @@ def set_up(level: str, log_format: LogFormat) -> None:
     handler.setFormatter(_JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It repeats every refusal as an error; the webhook has said it, with its codes. Errors with a traceback stay.
+    logging.getLogger("kopf.objects").addFilter(lambda record: bool(record.exc_info))
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
