@@ -11,6 +11,14 @@ STREAMER_CLASS: Final = "JobLogStreamer"
 STREAMER_PATH: Final = f"nvflare.app_common.logging.job_log_streamer.{STREAMER_CLASS}"
 STREAMER_ID: Final = "auto_log_streamer"
 _DEFAULTS: Final = Streamer()
+# NVFlare 2.9.0 and what it requires, by the names under which they are imported.
+_INSTALLED: Final = frozenset(
+    (
+        "nvflare", "aiohttp", "cryptography", "docker", "flask", "flask_jwt_extended", "flask_sqlalchemy", "google",
+        "grpc", "gunicorn", "jinja2", "msgpack", "numpy", "psutil", "pydantic", "pyhocon", "pyparsing", "requests",
+        "safetensors", "sqlalchemy", "urllib3", "werkzeug", "yaml", "omegaconf", "kubernetes",
+    )
+)  # fmt: skip
 
 
 def names_streamer(component: Component) -> bool:
@@ -26,8 +34,9 @@ def names_streamer(component: Component) -> bool:
 def may_become_streamer(component: Component) -> bool:
     """Whether only the job's own process will know what is built here.
 
-    That is so for a class named by the job's environment, and for a function of NVFlare's or Python's own in the place
-    of a class, which can make any class out of its arguments.
+    That is so for a class named by the job's environment, and for a function in the place of a class, which can make
+    any class out of its arguments: Python's own, NVFlare's, or one of the packages that come with NVFlare
+    (`yaml.unsafe_load`). A job's own code may call its classes as it likes.
     """
     name = component.class_name
     if component.disabled:
@@ -37,7 +46,7 @@ def may_become_streamer(component: Component) -> bool:
     if name is None or "." not in name:
         return False
     top, last = name.partition(".")[0], name.rpartition(".")[2]
-    return top in sys.stdlib_module_names or (top == "nvflare" and last[:1].islower())
+    return top in sys.stdlib_module_names or (top in _INSTALLED and not last[:1].isupper())
 
 
 def entry(streamer: Streamer, component_id: str) -> dict[str, Any]:
