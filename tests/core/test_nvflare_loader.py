@@ -197,14 +197,14 @@ def test_nothing_devious_survives_and_its_neighbours_stay(load: NvflareLoader) -
 def test_nothing_survives_in_what_chance_makes_of_the_loaders_own_words(load: NvflareLoader) -> None:
     seen: Counter[str] = Counter()
 
-    @at_least(500)
+    @at_least(300)
     @given(chaotic())
     def compare(config: dict[str, Any]) -> None:
         _compare(load, config, seen)
 
     compare()
-    assert seen["had a streamer"] > 5
-    assert seen["loads"] > 50
+    assert seen["had a streamer"] > 2
+    assert seen["loads"] > 30
 
 
 def test_every_system_variable_is_known_as_one(load: NvflareLoader) -> None:
