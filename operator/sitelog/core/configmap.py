@@ -114,7 +114,7 @@ def decide_configmap(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outco
     rehearsed = if_enforced(concerned)
     if rehearsed == force:
         return outcome
-    return _with_rehearsal(outcome, _decide(configmap, rehearsed))
+    return with_rehearsal(outcome, _decide(configmap, rehearsed))
 
 
 def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
@@ -216,7 +216,7 @@ def _digest(configurations: Mapping[str, bytes]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _with_rehearsal(outcome: Outcome, rehearsed: Outcome) -> Outcome:
+def with_rehearsal(outcome: Outcome, rehearsed: Outcome) -> Outcome:
     """Add what would happen if the policies in mode DryRun were enforced, where that differs."""
     same = (outcome.decision, outcome.texts) == (rehearsed.decision, rehearsed.texts)
     if same or rehearsed.policy is None:

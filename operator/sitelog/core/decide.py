@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from .configmap import CONFIG_KEYS, ConfigMap, Outcome, decide_configmap
+from .configmap import CONFIG_KEYS, ConfigMap, Outcome, decide_configmap, with_rehearsal
 from .names import Decision, Reason
-from .policy import Policy
+from .policy import InForce, Policy, if_enforced, in_force
 from .site_resources import decide_site_resources, is_site_resources_key
 
 
@@ -17,5 +17,11 @@ def decide_any(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
     """Decide about a ConfigMap under the policies that concern it (`policy.applicable`)."""
     if configmap.configurations:
         return decide_configmap(configmap, concerned)
-    outcome = decide_site_resources(configmap, concerned)
+    force, rehearsed = in_force(concerned), if_enforced(concerned)
+    outcome = _of_site(configmap, force)
+    return outcome if rehearsed == force else with_rehearsal(outcome, _of_site(configmap, rehearsed))
+
+
+def _of_site(configmap: ConfigMap, force: InForce) -> Outcome:
+    outcome = decide_site_resources(configmap, force)
     return outcome or Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: there is nothing to decide")

@@ -1,9 +1,11 @@
 """The third lock: `allow_log_streaming` in a site's own resources.json, where that lives in a ConfigMap.
 
 NVFlare's client and server both read it there: the site's SiteLogStreamer uploads nothing, and the server drops what
-comes. It follows the policy. A file in which the site itself says false is never turned to true.
+comes. It follows the policy. A file in which the site itself says false is never turned to true: what a prohibition
+changed is noted together with the digest of the result, and only a file that still is that result is changed back.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -23,18 +25,22 @@ from .names import (
     Decision,
     Reason,
 )
-from .policy import LogStreaming, Policy, in_force
+from .policy import InForce, LogStreaming, Policy
 
 # NVFlare's chart puts the files of a site's local/ under keys like f0003-0123456789ab-resources.json
 # (nvflare/tool/deploy/k8s_stage.py, _k8_stage_file_key).
 _KEY: Final = re.compile(r"(f\d{4}-[0-9a-f]{12}-)?resources\.json(\.default)?")
 _VARIABLE: Final = "allow_log_streaming"
-_ABSENT: Final = "absent"
+_TRUE: Final = ("true", "t", "yes", "y", "1")  # nvflare/fuel/utils/config_service.py, _to_bool
+
+
+_TO_BE_TAKEN_BACK: Final = (Decision.SWITCHED_OFF, Decision.SITE_FORBIDS, Decision.REFUSED)
 
 
 @dataclass(frozen=True)
 class _File:
     key: str
+    raw: bytes
     config: dict[str, Any]
 
 
@@ -43,17 +49,21 @@ def is_site_resources_key(key: str) -> bool:
     return _KEY.fullmatch(key) is not None
 
 
-def decide_site_resources(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome | None:
-    """Decide about a ConfigMap with a site's resources under the policies that concern it.
+def decide_site_resources(configmap: ConfigMap, force: InForce) -> Outcome | None:
+    """Decide about a ConfigMap with a site's resources under the policies in force for it.
 
     None if it holds none, nobody governs it, or there is nothing to do and nothing to say.
     """
-    files, policy = _files(configmap), in_force(concerned).governing
+    files, policy = _files(configmap), force.governing
     if not files or policy is None:
         return None
-    if policy.log_streaming is LogStreaming.FORBIDDEN:
+    if policy.log_streaming is LogStreaming.ALLOWED:
+        return _switch_on(configmap, files, policy)
+    try:
         return _switch_off(configmap, files, policy)
-    return _switch_on(configmap, files, policy)
+    except UnreadableError as error:
+        message = f"{configmap}: {_VARIABLE} cannot be set to false in it: {error}; write it more simply"
+        return _outcome(policy, Decision.REFUSED, error.reason, message)
 
 
 def _switch_off(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> Outcome:
@@ -62,27 +72,27 @@ def _switch_off(configmap: ConfigMap, files: Sequence[_File], policy: Policy) ->
         message = f"{configmap}: it is immutable, and lets the site stream; delete it and create it again"
         return _outcome(policy, Decision.REFUSED, Reason.IMMUTABLE, message)
     texts = {file.key: dump({**file.config, _VARIABLE: False}) for file in saying}
-    before = {file.key: file.config.get(_VARIABLE, _ABSENT) for file in saying} or _before(configmap)
+    notes = {file.key: note for file in files if (note := _note(configmap, file))}
+    notes |= {file.key: _new_note(file, texts[file.key]) for file in saying}
     message = f"{configmap}: {_VARIABLE} is false, as SiteLogPolicy {policy.key} wants"
-    return _outcome(policy, Decision.SWITCHED_OFF, Reason.SITE_SWITCHED_OFF, message, texts, before)
+    return _outcome(policy, Decision.SWITCHED_OFF, Reason.SITE_SWITCHED_OFF, message, texts, notes)
 
 
 def _switch_on(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> Outcome | None:
     """Undo what was done under a prohibition, and nothing else."""
-    before, texts = _before(configmap), {}
+    texts = {}
     for file in files:
-        if file.config.get(_VARIABLE) is False and file.key in before and not configmap.immutable:
-            config = {key: value for key, value in file.config.items() if key != _VARIABLE}
-            if before[file.key] != _ABSENT:
-                config = {**file.config, _VARIABLE: before[file.key]}
-            texts[file.key] = dump(config)
-    if any(file.config.get(_VARIABLE) is False and file.key not in texts for file in files):
+        note = _note(configmap, file)
+        if note and not configmap.immutable:
+            rest = {key: value for key, value in file.config.items() if key != _VARIABLE}
+            texts[file.key] = dump({**file.config, _VARIABLE: note["value"]} if "value" in note else rest)
+    if any(_forbids(file.config.get(_VARIABLE)) and file.key not in texts for file in files):
         message = (
             f"{configmap}: the site's own resources.json has {_VARIABLE} false, which stays, although"
             f" SiteLogPolicy {policy.key} allows log streaming"
         )
         return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message)
-    if not texts and configmap.mark.get(LABEL_DECISION) not in (Decision.SWITCHED_OFF, Decision.SITE_FORBIDS):
+    if not texts and configmap.mark.get(LABEL_DECISION) not in _TO_BE_TAKEN_BACK:
         return None
     message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} allows"
     return _outcome(policy, Decision.SWITCHED_ON, Reason.SITE_SWITCHED_ON, message, texts)
@@ -94,7 +104,7 @@ def _outcome(
     reason: Reason,
     message: str,
     texts: Mapping[str, str] | None = None,
-    before: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Outcome:
     return Outcome(
         decision=decision,
@@ -108,7 +118,7 @@ def _outcome(
             ANNOTATION_POLICY_GENERATION: str(policy.generation),
             ANNOTATION_LOG_STREAMING: policy.log_streaming.value,
             ANNOTATION_REASON: reason.value,
-            ANNOTATION_SITE_VALUE: json.dumps(before or {}, sort_keys=True),
+            ANNOTATION_SITE_VALUE: json.dumps(notes or {}, sort_keys=True),
         },
         warnings=(message,) if decision in (Decision.SITE_FORBIDS, Decision.REFUSED) else (),
     )
@@ -127,14 +137,29 @@ def _files(configmap: ConfigMap) -> list[_File]:
         except (UnreadableError, UnicodeDecodeError):
             continue  # NVFlare cannot start with it either
         if "client" in config and "format_version" in config:
-            files.append(_File(key, config))
+            files.append(_File(key, content, config))
     return files
 
 
-def _before(configmap: ConfigMap) -> dict[str, Any]:
-    """Read from the stamp what the files said before a prohibition, by key."""
+def _forbids(value: object) -> bool:
+    """Whether NVFlare's client takes this value as false."""
+    return value.lower() not in _TRUE if isinstance(value, str) else isinstance(value, int) and not value
+
+
+def _new_note(file: _File, text: str) -> dict[str, Any]:
+    value = {"value": file.config[_VARIABLE]} if _VARIABLE in file.config else {}
+    return {**value, "digest": _digest(text.encode())}
+
+
+def _note(configmap: ConfigMap, file: _File) -> dict[str, Any] | None:
+    """Return what the stamp says about a file that is still as a prohibition left it."""
     try:
-        value = json.loads(configmap.mark.get(ANNOTATION_SITE_VALUE, "{}"))
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+        notes = json.loads(configmap.mark.get(ANNOTATION_SITE_VALUE, "{}"))
+        note = notes[file.key]
+        return note if note["digest"] == _digest(file.raw) else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None  # no note, or not ours
+
+
+def _digest(raw: bytes) -> str:
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
