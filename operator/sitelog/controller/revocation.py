@@ -10,11 +10,10 @@ from typing import Any, Final
 
 from sitelog.core.names import Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, applicable, in_force
-from sitelog.core.worker_command import has_forbidding_word
-from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
+from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, if_enforced, in_force
+from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
-from sitelog.kube.pods import parse_job_pod
+from sitelog.kube.pods import parse_job_pod, pod_may_stream
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
 
@@ -50,38 +49,64 @@ class Revocation:
 
     def _namespaces(self) -> list[str]:
         """Return the namespaces concerned; the empty one stands for all."""
-        forbidding = {p.namespace for p in self._book.policies if p.log_streaming is LogStreaming.FORBIDDEN}
+        forbidding = {policy.namespace for policy in self._book.policies if _forbids(policy)}
         return [""] if self._root_namespace in forbidding else sorted(forbidding)
 
     async def _look_at(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
         pod = parse_job_pod(body)
-        if pod is None or has_forbidding_word(pod.argv) or pod.deleted_at:
+        if pod is None or not pod_may_stream(body):
             return
-        policies = self._book.policies
-        force = in_force(
-            applicable(policies, root_namespace=self._root_namespace, namespace=pod.namespace, labels=pod.labels)
+        concerned = applicable(
+            self._book.policies, root_namespace=self._root_namespace, namespace=pod.namespace, labels=pod.labels
         )
-        if force.governing is None or force.log_streaming is not LogStreaming.FORBIDDEN:
-            return
-        if force.deletes_pods and await self._remove(pod, force):
-            return
-        unstopped.setdefault(force.governing.key, []).append(f"{pod.namespace}/{pod.name}")
-        message = (
-            f"{pod} was started before SiteLogPolicy {force.governing.key} forbade log streaming, and may stream"
-            " until it ends; delete it, or set spec.onRevoke: DeletePods"
-        )
-        await record_event(self._client, _subject(pod), Reason.STREAMING_NOT_STOPPED, message, warning=True)
+        force, rehearsed = in_force(concerned), if_enforced(concerned)
+        if force.log_streaming is LogStreaming.FORBIDDEN and force.governing:
+            unstopped.setdefault(force.governing.key, []).append(f"{pod.namespace}/{pod.name}")
+        if pod.deleted_at:
+            return  # it streams on until it ends, and nothing is left to be done
+        act, would = _action(force), _action(rehearsed)
+        if act is Reason.JOB_POD_REMOVED:
+            await self._remove(pod, force)
+        elif act:
+            message = (
+                f"{_started(pod, force)}, and may stream until it ends; delete it, or set spec.onRevoke: DeletePods"
+            )
+            await record_event(self._client, _subject(pod), act, message, warning=True)
+        if would is not act:
+            rehearsing = next(p.key for p in concerned if p.mode is Mode.DRY_RUN and _forbids(p))
+            then = "deleted (onRevoke)" if would is Reason.JOB_POD_REMOVED else "listed in status.unstoppedPods"
+            message = f"DryRun of SiteLogPolicy {rehearsing}: {pod} would be {then}"
+            await record_event(self._client, _subject(pod), Reason.DRY_RUN, message)
 
-    async def _remove(self, pod: JobPod, force: InForce) -> bool:
-        policy = force.governing.key if force.governing else ""
-        message = f"{pod} was started before SiteLogPolicy {policy} forbade log streaming: deleted (onRevoke)"
-        log.warning("%s", message, extra=fields(reason=Reason.JOB_POD_REMOVED.value, policy=policy))
+    async def _remove(self, pod: JobPod, force: InForce) -> None:
+        message = f"{_started(pod, force)}: deleted (onRevoke)"
+        log.warning("%s", message, extra=fields(reason=Reason.JOB_POD_REMOVED.value, policy=_key(force)))
         await record_event(self._client, _subject(pod), Reason.JOB_POD_REMOVED, message, warning=True)
         try:
             await self._client.delete(path("v1", "pods", pod.namespace, pod.name), uid=pod.uid)
         except (NotFoundError, ConflictError):
             log.debug("%s is gone already", pod)
-        return True
+        except ApiError as error:
+            log.warning("%s cannot be deleted, trying again: %s", pod, error)  # the other pods do not wait for it
+
+
+def _action(force: InForce) -> Reason | None:
+    """Tell what becomes of a job pod that streams."""
+    if force.log_streaming is not LogStreaming.FORBIDDEN:
+        return None
+    return Reason.JOB_POD_REMOVED if force.deletes_pods else Reason.STREAMING_NOT_STOPPED
+
+
+def _forbids(policy: Policy) -> bool:
+    return policy.log_streaming is LogStreaming.FORBIDDEN
+
+
+def _started(pod: JobPod, force: InForce) -> str:
+    return f"{pod} was started before SiteLogPolicy {_key(force)} forbade log streaming"
+
+
+def _key(force: InForce) -> str:
+    return force.governing.key if force.governing else ""
 
 
 def _subject(pod: JobPod) -> Subject:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sitelog.core.names import ANNOTATION_POLICY, LABEL_DECISION, LABEL_MANAGED, Decision, Reason
-from sitelog.core.policy import LogStreaming, Mode, Policy
+from sitelog.core.policy import LogStreaming, Mode, OnRevoke, Policy
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import list_policies
@@ -125,6 +125,8 @@ class StatusKeeper:
         if seen.unstopped:
             shown = _some(seen.unstopped)
             message = f"job pods from before go on streaming: {shown}; delete them, or set onRevoke: DeletePods"
+            if policy.on_revoke is OnRevoke.DELETE_PODS:
+                message = f"job pods from before stream until they have ended: {shown}; they are being deleted"
             return "False", Reason.STREAMING_NOT_STOPPED, message
         if policy.mode is Mode.DRY_RUN:
             return "True", Reason.DRY_RUN, "nothing is changed or refused; warnings and wouldBe tell what would be"

@@ -42,7 +42,7 @@ def worker_options(argv: Sequence[str]) -> WorkerOptions:
         NVFlare's parser refuses them, or the process is started through a shell's own text.
     """
     words = list(argv)
-    if WORKER_MODULE not in words:
+    if WORKER_MODULE not in words or any(WORKER_MODULE in word and word != WORKER_MODULE for word in words):
         raise CommandError("the module is no word of its own")
     options, _ = _PARSER.parse_known_args(words[words.index(WORKER_MODULE) + 1 :])
     return WorkerOptions(options.job_id or "", options.client_name or "", tuple(options.set or ()))
@@ -70,14 +70,26 @@ def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[
         raise CommandError("it has a word of several lines")
     if any(_EXPANDED in word for word in words):
         raise CommandError("Kubernetes would put another word in for $(...) after --set")
+    if any(word.startswith("-") for word in words):
+        raise CommandError("a word after --set begins with -")
     if has_forbidding_word(argv):
         return list(command), list(args)
     more = [FORBIDDING_WORD] if _ends_in_set(argv) else [_SET, *words, FORBIDDING_WORD]
     return (list(command), [*args, *more]) if args else ([*command, *more], [])
 
 
+def may_stream(argv: Sequence[str]) -> bool:
+    """Whether a container with this command line runs a job process that nothing keeps from streaming."""
+    if not is_job_command(argv):
+        return False
+    try:
+        return forbid_streaming(argv, ()) != (list(argv), [])
+    except CommandError:
+        return True
+
+
 def has_forbidding_word(argv: Sequence[str]) -> bool:
-    """Whether the word stands where it counts: at the very end, and after `--set`."""
+    """Whether the word stands where it counts: at the very end, and after `--set`, as the chart's kill switch asks."""
     return bool(argv) and argv[-1] == FORBIDDING_WORD and _ends_in_set(argv)
 
 

@@ -1,27 +1,26 @@
 """Pods and their Events, from JSON to `core.pod` values."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
-from sitelog.core.worker_command import forbid_streaming, is_job_command
+from sitelog.core.worker_command import forbid_streaming, is_job_command, may_stream
+
+_CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 
 def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
-    """Read a pod; None if none of its containers runs NVFlare's job process."""
-    metadata, spec, status = (body.get(key) or {} for key in ("metadata", "spec", "status"))
-    for container in spec.get("containers") or ():
-        argv = (*(container.get("command") or ()), *(container.get("args") or ()))
-        if is_job_command(argv):
-            break
-    else:
+    """Read a pod; None if none of its containers, of whatever kind, runs NVFlare's job process."""
+    metadata, status = (body.get(key) or {} for key in ("metadata", "status"))
+    name, argv = next(_job_commands(body), ("", ()))
+    if not argv:
         return None
-    state, running = _state(status, container["name"])
+    state, running = _state(status, name)
     return JobPod(
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata.get("name") or metadata.get("generateName") or ""),
         uid=str(metadata.get("uid") or ""),
-        container=container["name"],
+        container=name,
         argv=argv,
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
@@ -34,6 +33,20 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
         deleted_at=metadata.get("deletionTimestamp") or "",
         created_at=metadata.get("creationTimestamp") or "",
     )
+
+
+def pod_may_stream(body: Mapping[str, Any]) -> bool:
+    """Whether nothing keeps some job process of this pod from streaming."""
+    return any(may_stream(argv) for _, argv in _job_commands(body))
+
+
+def _job_commands(body: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Give name and whole command line of each container that runs NVFlare's job process."""
+    spec = body.get("spec") or {}
+    for container in (container for kind in _CONTAINERS for container in spec.get(kind) or ()):
+        argv = (*(container.get("command") or ()), *(container.get("args") or ()))
+        if is_job_command(argv):
+            yield container["name"], argv
 
 
 def forbid_in_pod(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +80,8 @@ def parse_event(body: Mapping[str, Any]) -> PodEvent:
 
 
 def _state(status: Mapping[str, Any], container: str) -> tuple[Terminated | Waiting | None, bool]:
-    for entry in status.get("containerStatuses") or ():
+    kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+    for entry in (entry for kind in kinds for entry in status.get(kind) or ()):
         if entry.get("name") != container:
             continue
         state = entry.get("state") or {}
