@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nvflare.apis.fl_constant import SystemConfigs
 from nvflare.app_common.logging.constants import is_log_streaming_allowed
 from nvflare.fuel.utils.argument_utils import parse_vars
 from nvflare.fuel.utils.config_service import ConfigService
@@ -55,7 +56,7 @@ def streams(options: argparse.Namespace) -> bool:
     ConfigService.reset()
     try:
         ConfigService.initialize({}, ["/"], parsed_args=options, var_dict=parse_vars(options.set))
-        ConfigService.add_section("resources", resources)
+        ConfigService.add_section(SystemConfigs.RESOURCES_CONF, resources)
         return bool(is_log_streaming_allowed())
     finally:
         ConfigService.reset()

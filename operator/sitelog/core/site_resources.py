@@ -27,9 +27,12 @@ from .names import (
 )
 from .policy import InForce, LogStreaming, Policy
 
-# NVFlare's chart puts the files of a site's local/ under keys like f0003-0123456789ab-resources.json
-# (nvflare/tool/deploy/k8s_stage.py, _k8_stage_file_key).
-_KEY: Final = re.compile(r"(f\d{4}-[0-9a-f]{12}-)?resources\.json(\.default)?")
+# NVFlare's chart puts the files of a site's local/ under keys like f0003-0123456789ab-resources.json, with a digest of
+# the path: the same name in a folder below has another one (nvflare/tool/deploy/k8s_stage.py, _k8_stage_file_key).
+_KEYS: Final = [
+    re.compile(rf"(f\d{{4}}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-)?{re.escape(name)}")
+    for name in ("resources.json", "resources.json.default")
+]
 _VARIABLE: Final = "allow_log_streaming"
 _TRUE: Final = ("true", "t", "yes", "y", "1")  # nvflare/fuel/utils/config_service.py, _to_bool
 
@@ -46,7 +49,7 @@ class _File:
 
 def is_site_resources_key(key: str) -> bool:
     """Whether a ConfigMap's key is that of a resources.json."""
-    return _KEY.fullmatch(key) is not None
+    return any(pattern.fullmatch(key) for pattern in _KEYS)
 
 
 def decide_site_resources(configmap: ConfigMap, force: InForce) -> Outcome | None:
@@ -80,18 +83,21 @@ def _switch_off(configmap: ConfigMap, files: Sequence[_File], policy: Policy) ->
 
 def _switch_on(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> Outcome | None:
     """Undo what was done under a prohibition, and nothing else."""
-    texts = {}
+    texts, disagree = {}, False
     for file in files:
-        note = _note(configmap, file)
+        config, note = file.config, _note(configmap, file)
         if note and not configmap.immutable:
-            rest = {key: value for key, value in file.config.items() if key != _VARIABLE}
-            texts[file.key] = dump({**file.config, _VARIABLE: note["value"]} if "value" in note else rest)
-    if any(_forbids(file.config.get(_VARIABLE)) and file.key not in texts for file in files):
+            config = {key: value for key, value in file.config.items() if key != _VARIABLE}
+            if "value" in note:
+                config = {**file.config, _VARIABLE: note["value"]}
+            texts[file.key] = dump(config)
+        disagree |= _forbids(config.get(_VARIABLE))
+    if disagree:
         message = (
             f"{configmap}: the site's own resources.json has {_VARIABLE} false, which stays, although"
             f" SiteLogPolicy {policy.key} allows log streaming"
         )
-        return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message)
+        return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message, texts)
     if not texts and configmap.mark.get(LABEL_DECISION) not in _TO_BE_TAKEN_BACK:
         return None
     message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} allows"
