@@ -142,12 +142,12 @@ def test_a_server_that_sends_one_byte_at_a_time(site: Sites, tmp_path: Path, cap
 def test_a_server_that_hangs_up(site: Sites, tmp_path: Path) -> None:
     with server(close_at_once) as port:
         elsewhere = kubeconfig_for(f"https://127.0.0.1:{port}", tmp_path)
-        assert_fails(site(where.ALLOWED, kubeconfig=elsewhere, timeout=1), f"https://127.0.0.1:{port} does not answer")
+        assert_fails(site(where.ALLOWED, kubeconfig=elsewhere, timeout=4), f"https://127.0.0.1:{port} does not answer")
 
 
 def test_a_server_with_another_certificate(site: Sites, control_plane: ControlPlane, tmp_path: Path) -> None:
     elsewhere = kubeconfig_for(control_plane.url, tmp_path)
-    assert_fails(site(where.ALLOWED, kubeconfig=elsewhere, timeout=1), "CERTIFICATE_VERIFY_FAILED")
+    assert_fails(site(where.ALLOWED, kubeconfig=elsewhere, timeout=4), "CERTIFICATE_VERIFY_FAILED")
 
 
 def test_a_service_account_without_rights(
@@ -182,7 +182,7 @@ def test_a_token_that_is_not_valid(site: Sites, control_plane: ControlPlane, tmp
 
 def test_a_webhook_that_is_down_is_no_refusal(site: Sites, caplog: pytest.LogCaptureFixture) -> None:
     assert_follows_the_failure_policy(
-        lambda *, fail_closed: site(where.WEBHOOK_DOWN, fail_closed=fail_closed, timeout=1),
+        lambda *, fail_closed: site(where.WEBHOOK_DOWN, fail_closed=fail_closed, timeout=4),
         caplog,
         'failed calling webhook "configmaps.stand-in.test"',
         "check Sitelog's webhook",
