@@ -1,0 +1,148 @@
+"""The second lock: job pods on their way into a real API server under a prohibition."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
+from support.control_plane_api import Json
+from support.installation import Installation
+from support.job_pods import job_pod
+from support.launched_pod import launched_pod
+
+
+def create(installation: Installation, namespace: str, pod: Json) -> tuple[Json | None, str]:
+    """Create a pod; give it as it is stored, None if it is not let in, and kubectl's words."""
+    here = f"--namespace={namespace}"
+    said = installation.control_plane.kubectl("create", "-f", "-", here, input=json.dumps(pod), check=False)
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
+    stored = installation.control_plane.api.get(path) if installation.control_plane.exists(path) else None
+    return stored, said
+
+
+def argv(container: Json) -> list[str]:
+    return [*container.get("command", []), *container.get("args", [])]
+
+
+def with_words(name: str, command: list[str], args: list[str]) -> Json:
+    pod = job_pod(name)
+    pod["spec"]["containers"][0] |= {"command": command, "args": args}
+    return pod
+
+
+def job_args(name: str) -> list[str]:
+    return list(job_pod(name)["spec"]["containers"][0]["args"])
+
+
+def test_a_launched_pod_gets_the_word_and_nothing_else_changes(
+    installation: Installation, namespace: str, tmp_path: Path
+) -> None:
+    installation.policy(namespace, logStreaming="Forbidden", clientName="site-1")
+    for pod in (launched_pod(tmp_path, "4711", "site-1"), job_pod("recorded")):
+        (before,) = pod["spec"]["containers"]
+        pod["metadata"].pop("namespace", None)
+        stored, said = create(installation, namespace, pod)
+        assert stored is not None, said
+        assert "Warning" not in said
+        (after,) = stored["spec"]["containers"]
+        assert argv(after) == [*argv(before), FORBIDDING_WORD]
+        assert {**after, "args": before["args"]} == {**after, **before, "volumeMounts": after["volumeMounts"]}
+        assert stored["metadata"]["labels"]["sitelog.dev/client"] == "site-1"
+
+
+def test_every_form_in_which_a_job_is_started(installation: Installation, namespace: str) -> None:
+    installation.policy(namespace, logStreaming="Forbidden")
+    args = job_args("job")
+    where = args.index("--set")
+    rest, words = args[:where], args[where:]
+    python = ["/usr/local/bin/python3"]
+    forms = {
+        "command": ([*python, *args], [], [*args, FORBIDDING_WORD]),
+        "image": ([], args, [*args, FORBIDDING_WORD]),
+        "unset": (python, rest, [*rest, "--set", FORBIDDING_WORD]),
+        "behind": (python, [*args, "--local_rank", "0"], [*args, "--local_rank", "0", *words, FORBIDDING_WORD]),
+        "overridden": (
+            python,
+            [*args, FORBIDDING_WORD, "allow_log_streaming=true"],
+            [*args, FORBIDDING_WORD, "allow_log_streaming=true", FORBIDDING_WORD],
+        ),
+        "has": (python, [*args, FORBIDDING_WORD], [*args, FORBIDDING_WORD]),
+    }
+    for name, (command, given, expected) in forms.items():
+        stored, said = create(installation, namespace, with_words(name, command, given))
+        assert stored is not None, said
+        found = argv(stored["spec"]["containers"][0])
+        assert found[len(found) - len(expected) :] == expected, name
+        assert found[: len(found) - len(expected)] == ([] if name == "image" else python)
+
+
+def test_every_container_that_runs_a_job(installation: Installation, namespace: str) -> None:
+    installation.policy(namespace, logStreaming="Forbidden")
+    other = {"name": "other", "image": "nvjob:1", "command": ["sleep", "1"]}
+    job = job_pod("x")["spec"]["containers"][0]
+    pods: dict[str, dict[str, Any]] = {
+        "init": {"initContainers": [job], "containers": [other]},
+        "both": {"initContainers": [{**job, "name": "first"}], "containers": [other, job]},
+        "two": {"containers": [job, {**job, "name": "second"}]},
+    }
+    for name, spec in pods.items():
+        pod = job_pod(name)
+        pod["spec"] |= spec
+        stored, said = create(installation, namespace, pod)
+        assert stored is not None, said
+        found = [*stored["spec"]["containers"], *stored["spec"].get("initContainers", [])]
+        for container in found:
+            is_job = WORKER_MODULE in argv(container)
+            assert argv(container) == ([*argv(job), FORBIDDING_WORD] if is_job else other["command"]), name
+        assert stored["metadata"]["labels"]["sitelog.dev/client"] == "site-1"
+
+
+def test_what_cannot_have_the_word_is_kept_out(installation: Installation, namespace: str) -> None:
+    installation.policy(namespace, logStreaming="Forbidden")
+    line = f"exec python3 -m {WORKER_MODULE} -n job -c site-1 --set a=b {FORBIDDING_WORD}"
+    cases = {
+        "shell": (["sh", "-c"], [line], "the module is no word of its own"),
+        "pretends": (
+            ["sh", "-c", line, WORKER_MODULE],
+            ["--set", FORBIDDING_WORD],
+            "the module is no word of its own",
+        ),
+        "environment": (["python3"], [*job_args("x"), "$(MORE)"], "Kubernetes would put another word in for $(...)"),
+    }
+    for name, (command, args, why) in cases.items():
+        stored, said = create(installation, namespace, with_words(name, command, args))
+        assert stored is None
+        assert 'admission webhook "pods.sitelog.dev" denied the request: ' in said
+        assert (
+            f"Pod {namespace}/{name}: SiteLogPolicy {namespace}/site forbids log streaming, and {FORBIDDING_WORD}"
+            f" cannot be put after --set, because {why}"
+        ) in said
+        assert "start the job by NVFlare's launcher" in said
+
+
+@pytest.mark.parametrize("spec", [{"logStreaming": "Allowed"}, {"logStreaming": "Forbidden", "mode": "DryRun"}])
+def test_nothing_is_changed_or_refused_where_nothing_is_forbidden(
+    installation: Installation, namespace: str, spec: dict[str, str]
+) -> None:
+    installation.policy(namespace, **spec)
+    if "mode" in spec:  # an enforced one tells that the webhook knows the other as well
+        installation.policy(namespace, "zz-last", logStreaming="Allowed")
+    shell = with_words("shell", ["sh", "-c"], [f"python3 -m {WORKER_MODULE} -n job -c site-1"])
+    for pod in (job_pod("plain"), shell):
+        stored, said = create(installation, namespace, pod)
+        assert stored is not None
+        assert argv(stored["spec"]["containers"][0]) == argv(pod["spec"]["containers"][0])
+        assert "allow_log_streaming" not in json.dumps(stored["spec"])
+        assert ("DryRun of SiteLogPolicy" in said) is ("mode" in spec)
+
+
+def test_other_pods_are_untouched(installation: Installation, namespace: str) -> None:
+    installation.policy(namespace, logStreaming="Forbidden")
+    pod = with_words("other", ["python3", "-m", "http.server"], ["--set", "a=b"])
+    stored, said = create(installation, namespace, pod)
+    assert stored is not None
+    assert said == "pod/other created\n"
+    assert argv(stored["spec"]["containers"][0]) == argv(pod["spec"]["containers"][0])
+    assert "labels" not in stored["metadata"]
