@@ -1,0 +1,135 @@
+"""Job pods that were running before a prohibition: named, and removed where the policy wants it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sitelog.core.names import FORBIDDING_WORD
+from support.installation import NAMESPACE, Installation
+from support.job_pods import JobPods, job_pod
+from support.wait import wait_for
+
+
+def unstopped(installation: Installation, namespace: str, name: str = "site") -> list[str]:
+    return list(installation.status(namespace, name).get("unstoppedPods", []))
+
+
+def wait_unstopped(installation: Installation, pods: JobPods, *names: str) -> None:
+    expected = [f"{pods.namespace}/{name}" for name in names]
+    wait_for(lambda: unstopped(installation, pods.namespace) == expected, 20, f"the list of unstopped pods: {expected}")
+
+
+def ready(installation: Installation, namespace: str) -> tuple[str, str, str]:
+    (condition,) = installation.status(namespace)["conditions"]
+    return condition["status"], condition["reason"], condition["message"]
+
+
+def exists(pods: JobPods, name: str) -> bool:
+    found = pods.api.get(f"/api/v1/namespaces/{pods.namespace}/pods")["items"]
+    return name in [pod["metadata"]["name"] for pod in found]
+
+
+def run_with_word(pods: JobPods, name: str) -> None:
+    pod = job_pod(name)
+    pod["spec"]["containers"][0]["args"].append(FORBIDDING_WORD)
+    pods.api.create(f"/api/v1/namespaces/{pods.namespace}/pods", pod)
+    pods.kubelet.set_running(pods.namespace, name)
+
+
+def run_everything(pods: JobPods) -> None:
+    """Start a pod that streams, one whose init container does, and one of each sort that does not."""
+    pods.run("streams")
+    run_with_word(pods, "quiet")
+    pods.run("ended")
+    pods.end("ended")
+    other = job_pod("other")
+    other["spec"]["containers"][0] |= {"command": ["sleep"], "args": ["1"]}
+    pods.api.create(f"/api/v1/namespaces/{pods.namespace}/pods", other)
+    pods.kubelet.set_running(pods.namespace, "other")
+    first = job_pod("streams-first")
+    first["spec"]["initContainers"] = [{**first["spec"]["containers"][0], "name": "first"}]
+    first["spec"]["containers"][0] |= {"command": ["sleep"], "args": ["1"]}
+    pods.api.create(f"/api/v1/namespaces/{pods.namespace}/pods", first)
+
+
+def test_running_pods_are_reported_until_they_end(installation: Installation, pods: JobPods) -> None:
+    run_everything(pods)
+    installation.policy(pods.namespace, logStreaming="Forbidden")
+
+    wait_unstopped(installation, pods, "streams", "streams-first")
+    assert pods.events("streams")["StreamingNotStopped"] == (
+        f"Pod {pods.namespace}/streams was started before SiteLogPolicy {pods.namespace}/site forbade log streaming,"
+        " and may stream until it ends; delete it, or set spec.onRevoke: DeletePods"
+    )
+    for name in ("quiet", "ended", "other"):
+        assert "StreamingNotStopped" not in pods.events(name)
+    names = f"{pods.namespace}/streams, {pods.namespace}/streams-first"
+    message = f"job pods from before go on streaming: {names}; delete them, or set onRevoke: DeletePods"
+    assert ready(installation, pods.namespace) == ("False", "StreamingNotStopped", message)
+
+    pods.end("streams")
+    wait_unstopped(installation, pods, "streams-first")
+    pods.kubelet.delete(pods.namespace, "streams-first")
+    wait_unstopped(installation, pods)
+    wait_for(lambda: ready(installation, pods.namespace)[1] == "InForce", 20, "the policy to do what it says")
+    assert exists(pods, "streams")
+
+
+def test_a_policy_that_allows_again_lists_none(installation: Installation, pods: JobPods) -> None:
+    pods.run("streams")
+    installation.policy(pods.namespace, logStreaming="Forbidden")
+    wait_unstopped(installation, pods, "streams")
+    installation.policy(pods.namespace, logStreaming="Allowed")
+    wait_unstopped(installation, pods)
+    assert ready(installation, pods.namespace) == ("True", "InForce", "log streaming is Allowed")
+    assert exists(pods, "streams")
+
+
+def test_they_are_deleted_where_the_policy_wants_it_and_nothing_else(installation: Installation, pods: JobPods) -> None:
+    run_everything(pods)
+    resource = f"/api/v1/namespaces/{pods.namespace}/pods"
+    lingers = job_pod("lingers")
+    lingers["metadata"]["finalizers"] = ["test.sitelog.dev/held"]
+    pods.api.create(resource, lingers)
+    pods.api.patch(f"{resource}/lingers/status", {"status": {"phase": "Running"}})  # on a node that does not answer
+
+    installation.policy(pods.namespace, logStreaming="Forbidden", onRevoke="DeletePods")
+
+    for name in ("streams", "streams-first"):
+        wait_for(lambda: not exists(pods, name), 20, f"{name} to be deleted")  # noqa: B023 - at once
+        assert pods.events(name)["JobPodRemoved"] == (
+            f"Pod {pods.namespace}/{name} was started before SiteLogPolicy {pods.namespace}/site forbade log streaming:"
+            " deleted (onRevoke)"
+        )
+    wait_unstopped(installation, pods, "lingers")  # it streams on until it ends
+    assert ready(installation, pods.namespace)[2] == (
+        f"job pods from before stream until they have ended: {pods.namespace}/lingers; they are being deleted"
+    )
+    pods.api.patch(f"{resource}/lingers", {"metadata": {"finalizers": None}})
+    wait_unstopped(installation, pods)
+    for name in ("quiet", "ended", "other"):
+        assert "deletionTimestamp" not in pods.api.get(f"{resource}/{name}")["metadata"]
+        assert "JobPodRemoved" not in pods.events(name)
+
+
+@pytest.fixture
+def root(installation: Installation) -> Iterator[str]:
+    """Name of a policy of the release's namespace; it is forgotten when the test is over."""
+    yield "revoking"
+    installation.control_plane.kubectl("delete", "slp", "revoking", f"--namespace={NAMESPACE}")
+
+
+def test_a_root_policy_reaches_them_and_selects_by_their_labels(
+    installation: Installation, pods: JobPods, root: str
+) -> None:
+    installation.policy(pods.namespace, logStreaming="Allowed", priority=1000)
+    pods.run("streams")
+    pods.run("spared")
+    label = {"metadata": {"labels": {"revoked": pods.namespace}}}
+    pods.api.patch(f"/api/v1/namespaces/{pods.namespace}/pods/streams", label)
+    selector = {"matchLabels": {"revoked": pods.namespace}}
+    installation.policy(NAMESPACE, root, logStreaming="Forbidden", selector=selector)
+    expected = [f"{pods.namespace}/streams"]
+    wait_for(lambda: unstopped(installation, NAMESPACE, root) == expected, 20, "the root policy's list")
+    assert unstopped(installation, pods.namespace) == []
+    assert "StreamingNotStopped" not in pods.events("spared")
