@@ -23,13 +23,22 @@ from .json_text import UnreadableError
 from .names import Reason
 from .variables import UndecidableError
 
-# What is parsed in about a quarter of a second. The examples inside NVFlare have up to 3 KB.
-_MAX_HOCON: Final = 8 * 1024
-_MAX_YAML: Final = 16 * 1024
-_MAX_YAML_NODES: Final = 4_000  # aliases counted as often as they are used
+# What is parsed in less than a tenth of a second: a decision parses a text up to three times. The examples inside
+# NVFlare have up to 3 KB and 350 words.
+_MAX_TEXT: Final = 8 * 1024
+_MAX_HOCON_WORDS: Final = 500
+_MAX_YAML_WORDS: Final = 1_600
+_MAX_YAML_NODES: Final = 800  # aliases counted as often as they are used
+_MAX_SUBSTITUTIONS: Final = 20  # each may double what is there; the examples have none
+# What the parsers take as one: a whole line of comment, a quoted text, a word, a mark with the line's end behind it.
+_WORD: Final = re.compile(
+    r"""^[ \t]*(?:\#|//).*$ | "(?:[^"\\\n$]|\\[^xuU])*" | [^\s,=:{}\[\]".]+ | [,={\[]\n? | [:}\].\n"]""",
+    re.MULTILINE | re.VERBOSE,
+)
 # pyhocon's grammar reads a file or an address after this keyword. In a string or a comment it means nothing, but to
 # tell those apart is the parser's work.
 _INCLUDE: Final = re.compile(r"include\s*(?:\"|url|file|package|required)", re.IGNORECASE)
+_BRACED: Final = re.compile(r"(?:\s|(?:#|//).*$)*\{", re.MULTILINE)  # braces around everything, after comments
 # What the parsers raise by mistake on some texts, for which NVFlare would not load them either.
 _MISTAKES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -60,9 +69,7 @@ def parse(text: str, form: Format) -> dict[str, Any]:
     """
     if form is Format.JSON:
         return json_text.parse(text)
-    limit = _MAX_HOCON if form is Format.HOCON else _MAX_YAML
-    if len(text) > limit:
-        raise UnreadableError(Reason.TOO_LARGE, f"it has more than {limit} characters, too much {form.value} at a time")
+    refuse_too_much(text, form)
     try:
         value = _parse_hocon(text) if form is Format.HOCON else _parse_yaml(text)
     except RecursionError:
@@ -70,6 +77,29 @@ def parse(text: str, form: Format) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UnreadableError(Reason.NOT_AN_OBJECT, "its top level is not an object")
     return value
+
+
+def refuse_too_much(text: str, form: Format) -> None:
+    """Refuse what could not be read in time.
+
+    Raises
+    ------
+    UnreadableError
+        The text is larger than its format's parser can be given; JSON of any size can be read.
+    """
+    if form is Format.JSON:
+        return
+    words = _MAX_HOCON_WORDS if form is Format.HOCON else _MAX_YAML_WORDS
+    if len(text) > _MAX_TEXT:
+        excess = f"{_MAX_TEXT} characters"
+    elif sum(1 for _ in _WORD.finditer(text)) > words:
+        excess = f"{words} words and marks"
+    elif text.count("${") > _MAX_SUBSTITUTIONS:
+        excess = f"{_MAX_SUBSTITUTIONS} substitutions"
+    else:
+        return
+    message = f"it has more than {excess}, too much {form.value} to be read in time; write it as JSON"
+    raise UnreadableError(Reason.TOO_LARGE, message)
 
 
 def dump(config: dict[str, Any], form: Format) -> str:
@@ -104,9 +134,11 @@ def extend(text: str, after: dict[str, Any], form: Format) -> str:
         before = "" if len(after["components"]) == 1 else "${components} "
         addition = f"\ncomponents = {before}[{json_text.compact(after['components'][-1])}]\n"
         head, brace, tail = text.rpartition("}")
-        for longer in (f"{text.rstrip()}{addition}", f"{head.rstrip()}{addition}{brace}{tail}"):
-            if _says(longer, after, form):
-                return longer
+        longer = f"{text.rstrip()}{addition}"
+        if _BRACED.match(text):
+            longer = f"{head.rstrip()}{addition}{brace}{tail}"
+        if _says(longer, after, form):
+            return longer
     return dump(after, form)
 
 

@@ -5,9 +5,11 @@ keys.
 """
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from .names import Reason
+
+_MAX_LAID_OUT: Final = 128 * 1024  # characters; a ConfigMap holds eight times as many
 
 
 class UnreadableError(Exception):
@@ -51,7 +53,7 @@ def compact(value: Any) -> str:
 
 
 def dump(config: dict[str, Any]) -> str:
-    """Write a configuration as NVFlare's SiteLogStreamer does.
+    """Write a configuration as NVFlare's SiteLogStreamer does; a large one without layout, which is costly and long.
 
     Raises
     ------
@@ -59,7 +61,8 @@ def dump(config: dict[str, Any]) -> str:
         Nested too deep.
     """
     try:
-        return json.dumps(config, indent=2)
+        text = json.dumps(config)
+        return text if len(text) > _MAX_LAID_OUT else json.dumps(config, indent=2)
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be written") from None
 
