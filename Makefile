@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools check test demo clean
+.PHONY: help venv tools check test demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: tools ## all tests, on a real control plane and a real FL server
 
 demo: tools ## the whole story on this machine, step by step
 	@$(BIN)/python tests/demo/demo.py
+
+bench: tools ## the promises about time, measured (about two minutes)
+	@$(BIN)/python tests/bench/bench.py
 
 clean: ## remove .venv and what the tools left in this folder (the built programs stay in the user's cache)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

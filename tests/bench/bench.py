@@ -1,0 +1,72 @@
+"""Sitelog's promises about time, measured: `make bench`. Exit code 1: one of them is not kept."""
+
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `bench` and `support` are found there
+
+from bench import admission, flip, worst_input
+from support.control_plane import ControlPlane
+from support.installation import Installation
+from support.kubelet import PlayedKubelet
+
+
+class Table:
+    """Prints rows, and remembers whether a goal was missed."""
+
+    def __init__(self) -> None:
+        self.kept = True
+
+    def heading(self, text: str) -> None:
+        print(f"\n{text}", flush=True)
+
+    def row(self, what: str, seconds: float, goal: float | None = None, note: str = "") -> None:
+        """Print a time in milliseconds, with its goal if it has one."""
+        verdict = ""
+        if goal is not None:
+            kept = seconds <= goal
+            self.kept &= kept
+            verdict = f"{'pass' if kept else 'FAIL'} (goal {1000 * goal:.0f} ms)"
+        print(f"  {what:52} {1000 * seconds:8.1f} ms  {verdict:20} {note}".rstrip(), flush=True)
+
+
+def main() -> int:
+    """Measure everything."""
+    warnings.simplefilter("ignore")
+    table = Table()
+    _decisions(table)
+    with ControlPlane() as control_plane, PlayedKubelet(control_plane) as kubelet:
+        installation = Installation(control_plane, kubelet)
+        installation.install()  # nobody uninstalls it: the control plane ends as a whole
+        _admissions(table, installation)
+        table.heading(f"A flip to Forbidden over {flip.NUMBER} stored ConfigMaps")
+        table.row("until all of them are clean", flip.measure(installation), flip.GOAL)
+    print("\nevery goal is reached" if table.kept else "\na goal is missed", flush=True)
+    return 0 if table.kept else 1
+
+
+def _decisions(table: Table) -> None:
+    table.heading("A decision about the worst legal input, in the process itself")
+    for one in worst_input.measure():
+        name = f"{one.word.value}: {one.what.form.value}, {one.what.name}"
+        note = f"{len(one.what.text)} characters: {one.verdict.decision.value}"
+        table.row(name, one.seconds, worst_input.GOAL, note)
+
+
+def _admissions(table: Table, installation: Installation) -> None:
+    size, number = admission.SIZE, admission.NUMBER
+    table.heading(
+        f"Creating {number} job ConfigMaps of {size} bytes, and others that the webhook does not see, in turn"
+    )
+    alone, beside = admission.measure(installation)
+    for when, measured, goal in (("alone", alone, None), ("beside the worst input", beside, admission.GOAL)):
+        ratio = f"{measured.seen.half / measured.unseen.half:.1f} times the others"
+        table.row(f"{when}: p50", measured.seen.half, note=ratio)
+        table.row(f"{when}: p95", measured.seen.most, goal)
+        table.row(f"{when}: p50 of the others", measured.unseen.half)
+        table.row(f"{when}: p95 of the others", measured.unseen.most)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
