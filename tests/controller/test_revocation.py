@@ -1,10 +1,12 @@
 """Job pods that were running before a prohibition: named, and removed where the policy wants it."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import pytest
 
 from sitelog.core.names import FORBIDDING_WORD
+from support.control_plane_api import ApiError
 from support.installation import NAMESPACE, Installation
 from support.job_pods import JobPods, job_pod
 from support.wait import wait_for
@@ -133,3 +135,46 @@ def test_a_root_policy_reaches_them_and_selects_by_their_labels(
     wait_for(lambda: unstopped(installation, NAMESPACE, root) == expected, 20, "the root policy's list")
     assert unstopped(installation, pods.namespace) == []
     assert "StreamingNotStopped" not in pods.events("spared")
+
+
+@pytest.fixture
+def kept(installation: Installation, pods: JobPods) -> Iterator[str]:
+    """Name of a pod that somebody else's admission policy lets nobody delete, until the test is over."""
+    api, name = installation.control_plane.api, f"keep-{pods.namespace}"
+    group = "/apis/admissionregistration.k8s.io/v1"
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["DELETE"]}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": pods.namespace}}
+    policy = {
+        "matchConstraints": {"resourceRules": [rule], "namespaceSelector": here},
+        "validations": [{"expression": "oldObject.metadata.name != 'a-kept'"}],
+    }
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    resources = {"ValidatingAdmissionPolicy": policy, "ValidatingAdmissionPolicyBinding": binding}
+    plural = {"ValidatingAdmissionPolicy": "policies", "ValidatingAdmissionPolicyBinding": "policybindings"}
+    for of, spec in resources.items():
+        api.create(f"{group}/validatingadmission{plural[of]}", {**kind, "kind": of, "spec": spec})
+    pods.run("a-kept")
+    target = f"/api/v1/namespaces/{pods.namespace}/pods/a-kept"
+
+    def refused() -> bool:
+        try:
+            api.delete(target, {"dryRun": ["All"]})
+        except ApiError as error:
+            return error.status == HTTPStatus.UNPROCESSABLE_ENTITY
+        return False
+
+    wait_for(refused, 20, "the pod to be kept")
+    yield "a-kept"
+    for of in reversed(resources):
+        api.delete(f"{group}/validatingadmission{plural[of]}/{name}")
+
+
+def test_one_that_cannot_be_deleted_keeps_no_other_waiting(
+    installation: Installation, pods: JobPods, kept: str
+) -> None:
+    pods.run("streams")
+    installation.policy(pods.namespace, logStreaming="Forbidden", onRevoke="DeletePods")
+    wait_for(lambda: not exists(pods, "streams"), 20, "the other pod to be deleted")
+    wait_unstopped(installation, pods, kept)
+    assert exists(pods, kept)
