@@ -50,10 +50,10 @@ class Stored:
         wait_for(lambda: self.decision(name) == decision, 20, f"ConfigMap {name} to be {decision}")
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
-        """Type, reason and message of the Events about one."""
-        found = self._api.get(
-            f"/api/v1/namespaces/{self._namespace}/events", fieldSelector=f"involvedObject.name={name}"
-        )["items"]
+        """Type, reason and message of the Events about one, once there are any: they come after everything else."""
+        resource = self.resource.replace("/configmaps", "/events")
+        about = f"involvedObject.name={name}"
+        found = wait_for(lambda: self._api.get(resource, fieldSelector=about)["items"], 20, f"Events about {name}")
         return [(event["type"], event["reason"], event["message"]) for event in found]
 
 

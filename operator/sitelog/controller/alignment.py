@@ -4,11 +4,13 @@ The same decision as at admission. What cannot be changed any more is stamped, a
 finds what a webhook's pod let in before it heard of the change.
 """
 
+import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from sitelog.core.configmap import ConfigMap, Outcome
 from sitelog.core.decide import decide_any, may_concern
@@ -24,8 +26,11 @@ from sitelog.telemetry.metrics import DECISIONS
 from .capture import seconds_since
 
 _PAGE: Final = 50  # ConfigMaps in memory at a time: each may be a MiB
+_TOGETHER: Final = 16  # of them worked on at a time: most of it is waiting for the API server
 _SOON: Final = 15.0  # seconds after a change of the policies, by when the webhook's pods have long heard of it
 _AGAIN: Final = 600.0  # seconds after which everything is looked at, although no policy has changed
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +58,16 @@ class Alignment:
         changed = policies != self._aligned
         if not changed and time.monotonic() < self._due:
             return
-        failed, would_be = 0, dict[str, Counter[str]]()
-        for namespace in self._namespaces(policies):
-            async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
-                for body in page:
-                    failed += not await self._aligned_now(body, policies, would_be)
-        self.would_be = would_be
-        if not failed:
+        round_ = _Round(policies)
+        try:
+            for namespace in self._namespaces(policies):
+                async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
+                    await round_.together(page, self._align)
+        finally:
+            # Only now: no configuration waits for an Event about another one.
+            await round_.together(round_.events, self._record)
+        self.would_be = round_.would_be
+        if not round_.failed:
             self._aligned = policies
             self._due = time.monotonic() + (_SOON if changed else _AGAIN)
 
@@ -84,47 +92,73 @@ class Alignment:
         namespaces = {policy.namespace for policy in policies}
         return [""] if self._root_namespace in namespaces else sorted(namespaces)
 
-    async def _aligned_now(
-        self, body: Mapping[str, Any], policies: Sequence[Policy], would_be: dict[str, Counter[str]]
-    ) -> bool:
-        """Bring one into line; False if that has to be tried again, which must not keep the others waiting."""
-        try:
-            await self._align(body, policies, would_be)
-        except ApiError as error:
-            log.warning("ConfigMap %s/%s: %s", body["metadata"]["namespace"], body["metadata"]["name"], error)
-            return False
-        return True
-
-    async def _align(
-        self, body: Mapping[str, Any], policies: Sequence[Policy], would_be: dict[str, Counter[str]]
-    ) -> None:
+    async def _align(self, body: Mapping[str, Any], round_: "_Round") -> None:
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))
         if not may_concern(held) or body["metadata"]["namespace"] == "kube-system":
             return
         configmap = stored_configmap(body)
         concerned = applicable(
-            policies, root_namespace=self._root_namespace, namespace=configmap.namespace, labels=configmap.labels
+            round_.policies, root_namespace=self._root_namespace, namespace=configmap.namespace, labels=configmap.labels
         )
         outcome = decide_any(configmap, concerned)
         subject = Subject("ConfigMap", configmap.namespace, configmap.name, body["metadata"]["uid"])
         if outcome.rehearsal and outcome.rehearsal.policy:
-            would_be.setdefault(outcome.rehearsal.policy.key, Counter())[outcome.rehearsal.decision.value] += 1
-            await record_event(self._client, subject, Reason.DRY_RUN, outcome.warnings[-1])
+            counts = round_.would_be.setdefault(outcome.rehearsal.policy.key, Counter())
+            counts[outcome.rehearsal.decision.value] += 1
+            round_.events.append(_Event(subject, Reason.DRY_RUN, outcome.warnings[-1]))
         merge = merge_for(configmap, outcome)
         if not merge:
             return
         metadata = {**merge.get("metadata", {}), "resourceVersion": body["metadata"]["resourceVersion"]}
         try:
             target = path("v1", "configmaps", configmap.namespace, configmap.name)
-            await self._client.patch(target, {**merge, "metadata": metadata})
+            await self._client.patch(target, {**merge, "metadata": metadata}, metadata_only=True)
         except NotFoundError:
             return
-        await self._tell(configmap, subject, outcome)
+        self._tell(configmap, outcome)
+        warning = outcome.decision in (Decision.REFUSED, Decision.SITE_FORBIDS)
+        round_.events.append(_Event(subject, outcome.reason, outcome.message, warning))
 
-    async def _tell(self, configmap: ConfigMap, subject: Subject, outcome: Outcome) -> None:
+    async def _record(self, event: "_Event", _: "_Round") -> None:
+        await record_event(self._client, event.subject, event.reason, event.message, warning=event.warning)
+
+    @staticmethod
+    def _tell(configmap: ConfigMap, outcome: Outcome) -> None:
         policy = outcome.policy.key if outcome.policy else None
         DECISIONS.labels("ConfigMap", outcome.decision.value, outcome.reason.value).inc()
         extra = fields(decision=outcome.decision.value, reason=outcome.reason.value, policy=policy)
         log.info("%s: brought into line: %s", configmap, outcome.decision.value, extra=extra)
-        warning = outcome.decision in (Decision.REFUSED, Decision.SITE_FORBIDS)
-        await record_event(self._client, subject, outcome.reason, outcome.message, warning=warning)
+
+
+@dataclass(frozen=True)
+class _Event:
+    subject: Subject
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+@dataclass
+class _Round:
+    """One look at everything: under which policies, and what came of it."""
+
+    policies: Sequence[Policy]
+    would_be: dict[str, Counter[str]] = field(default_factory=dict)
+    events: list[_Event] = field(default_factory=list)
+    failed: int = 0
+
+    async def together(self, items: Iterable[T], work: "Callable[[T, _Round], Awaitable[None]]") -> None:
+        """Work on several at a time; what fails is counted, and must not keep the others waiting."""
+        waiting = iter(items)
+
+        async def take() -> None:
+            for item in waiting:
+                try:
+                    await work(item, self)
+                except ApiError as error:
+                    log.warning("%s; trying it again", error)
+                    self.failed += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_TOGETHER):
+                group.create_task(take())
