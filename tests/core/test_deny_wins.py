@@ -37,6 +37,14 @@ policies = st.builds(
     on_revoke=st.sampled_from(OnRevoke),
 )
 many = st.lists(policies, max_size=6, unique_by=lambda policy: policy.key)
+prohibitions = st.builds(
+    Policy,
+    namespace=st.sampled_from([ROOT, HERE]),
+    name=st.just("forbids"),
+    log_streaming=st.just(LogStreaming.FORBIDDEN),
+    priority=st.integers(-3, 3),
+    selector=selectors,
+)
 configs = st.sampled_from(
     [
         {"config_fed_client.json": json.dumps({"components": [STREAMER]})},
@@ -86,10 +94,11 @@ def review(argv: list[str], some: list[Policy], mine: dict[str, str]) -> Review:
     return review_pod(body, some, ROOT)
 
 
-@given(many, labels, configs, argvs)
+@given(prohibitions, many, labels, configs, argvs)
 def test_allowing_policies_add_nothing_to_a_prohibition(
-    some: list[Policy], mine: dict[str, str], data: dict[str, str], argv: list[str]
+    prohibition: Policy, others: list[Policy], mine: dict[str, str], data: dict[str, str], argv: list[str]
 ) -> None:
+    some = [prohibition, *others]
     assume(enforced_prohibition(some, mine))
     deny = without_allowing(some)
 
