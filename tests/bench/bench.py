@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _decisions(table: Table) -> None:
-    table.heading("A decision about the worst legal input, in the process itself")
+    table.heading("A decision about the worst legal input, in the process itself (processor time)")
     for one in worst_input.measure():
         name = f"{one.word.value}: {one.what.form.value}, {one.what.name}"
         note = f"{len(one.what.text)} characters: {one.verdict.decision.value}"

@@ -49,4 +49,5 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, (dict, list)):
         for child in value.values() if isinstance(value, dict) else value:
-            yield from _texts(child)
+            if isinstance(child, (str, dict, list)):  # a call for each number would cost most of the time there is
+                yield from _texts(child)

@@ -27,9 +27,9 @@ from .variables import UndecidableError
 # NVFlare have up to 3 KB and 350 words.
 _MAX_TEXT: Final = 8 * 1024
 _MAX_HOCON_WORDS: Final = 500
-_MAX_YAML_WORDS: Final = 1_600
-_MAX_YAML_NODES: Final = 800  # aliases counted as often as they are used
-_MAX_SUBSTITUTIONS: Final = 20  # each may double what is there; the examples have none
+_MAX_YAML_WORDS: Final = 1_200
+_MAX_YAML_NODES: Final = 600  # aliases counted as often as they are used
+_MAX_SUBSTITUTIONS: Final = 16  # each may double what is there; the examples have none
 # What the parsers take as one: a whole line of comment, a quoted text, a word, a mark with the line's end behind it.
 _WORD: Final = re.compile(
     r"""^[ \t]*(?:\#|//).*$ | "(?:[^"\\\n$]|\\[^xuU])*" | [^\s,=:{}\[\]".]+ | [,={\[]\n? | [:}\].\n"]""",

@@ -33,8 +33,8 @@ SYSTEM_VARIABLES: Final = frozenset(
 
 _MAX_STEPS = 40  # NVFlare gives up after 20 rounds; twice that decides everything it still loads
 _MAX_LENGTH = 100_000  # of a text grown by its own variables; no class path is longer
-_MAX_EFFORT = 20_000  # values looked at in one configuration; NVFlare's own examples have some dozens
-_EFFORT_LENGTH = 16  # characters of a text with variables that count as one value more
+_MAX_EFFORT = 10_000  # values looked at in one configuration; NVFlare's own examples have some dozens
+_EFFORT_LENGTH = 6  # characters of a text with variables that count as one value more
 
 
 class Unknown:
