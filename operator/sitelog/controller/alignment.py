@@ -49,12 +49,13 @@ class Alignment:
         self._root_namespace = root_namespace
         self._retention = retention
         self._aligned: tuple[Policy, ...] | None = None
+        self._seen: tuple[Policy, ...] | None = None
         self._due = 0.0
         self.would_be: Mapping[str, Counter[str]] = {}
 
     async def look(self) -> None:
         """Bring everything into line, if a policy has changed or it is time."""
-        policies = tuple(sorted(self._book.policies, key=lambda policy: policy.key))
+        self._seen = policies = self._policies()
         changed = policies != self._aligned
         if not changed and time.monotonic() < self._due:
             return
@@ -70,6 +71,14 @@ class Alignment:
         if not round_.failed:
             self._aligned = policies
             self._due = time.monotonic() + (_SOON if changed else _AGAIN)
+
+    @property
+    def behind(self) -> bool:
+        """Whether a policy has changed since the last look: a status that speaks of it would come too early."""
+        return self._seen != self._policies()
+
+    def _policies(self) -> tuple[Policy, ...]:
+        return tuple(sorted(self._book.policies, key=lambda policy: policy.key))
 
     async def remove_expired(self) -> None:
         """Delete what the gate published and nobody needs any more."""

@@ -63,6 +63,11 @@ def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook,
     alignment = Alignment(client, book, root_namespace=settings.root_namespace, retention=settings.published_retention)
     revocation = Revocation(client, book, root_namespace=settings.root_namespace)
     status = StatusKeeper(client, book, root_namespace=settings.root_namespace)
+
+    async def tell() -> None:
+        if not alignment.behind:  # else the change asks for another round at once
+            await status.look(lambda: error_logs.unmarked, revocation.unstopped, alignment.would_be)
+
     looks: dict[str, Look] = {}
     if settings.certificate_secret:
         looks["certificate"] = Certificates(
@@ -78,7 +83,7 @@ def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook,
         "pods": error_logs.look_at_pods,
         "upload Jobs": error_logs.look_at_jobs,
         "job pods that stream": revocation.look,
-        "status": lambda: status.look(lambda: error_logs.unmarked, revocation.unstopped, alignment.would_be),
+        "status": tell,
         "expired ConfigMaps": alignment.remove_expired,
     }
     return Sweeper(looks, _PROMPT, settings.sweep_interval)
