@@ -1,17 +1,24 @@
 """kopf's handlers: each parses, asks `reviews`, and tells the API server."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import kopf
 
+from sitelog.core.formats import Format, format_of
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS, REVIEW_SECONDS
 
 from .reviews import Review, review_configmap, review_pod
+
+_QUICK: Final = 32 * 1024  # characters of JSON, about which a decision takes a few milliseconds
+# Others are decided about in turn, beside the loop that answers reviews. One thread: pyhocon is not made for two.
+_ASIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="decision")
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +33,23 @@ def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: 
         body: kopf.Body, old: kopf.Body | None, patch: kopf.Patch, warnings: list[str], **_: Any
     ) -> None:
         with REVIEW_SECONDS.labels(HANDLER_CONFIGMAPS).time():
-            review = review_configmap(body, old, book.policies, root_namespace)
+            asked = (body, old, book.policies, root_namespace)
+            if _is_quick(body) and (old is None or _is_quick(old)):
+                review = review_configmap(*asked)
+            else:
+                review = await asyncio.get_running_loop().run_in_executor(_ASIDE, review_configmap, *asked)
             _answer("ConfigMap", review, patch, warnings)
 
     @kopf.on.mutate("", "v1", "pods", id=HANDLER_PODS, operations=["CREATE"], registry=registry)
     async def pods(body: kopf.Body, patch: kopf.Patch, warnings: list[str], **_: Any) -> None:
         with REVIEW_SECONDS.labels(HANDLER_PODS).time():
             _answer("Pod", review_pod(body, book.policies, root_namespace), patch, warnings)
+
+
+def _is_quick(body: Mapping[str, Any]) -> bool:
+    held = {**(body.get("data") or {}), **(body.get("binaryData") or {})}
+    all_json = all(format_of(key) is Format.JSON for key in held)
+    return all_json and sum(len(content) for content in held.values()) <= _QUICK
 
 
 def _answer(kind: str, review: Review, patch: Any, warnings: list[str]) -> None:
