@@ -90,6 +90,9 @@ def controller(
         float, typer.Option(envvar="SITELOG_PUBLISHED_RETENTION", parser=_seconds, metavar="DURATION")
     ] = "168h",  # type: ignore[assignment]
     max_uploads: Annotated[int, typer.Option(envvar="SITELOG_MAX_UPLOADS", min=1)] = 4,
+    excluded_namespace: Annotated[
+        list[str] | None, typer.Option(envvar="SITELOG_EXCLUDED_NAMESPACE", help="Left alone, as by the webhook.")
+    ] = None,
     log_format: LogFormatOption = LogFormat.TEXT,
     log_level: LogLevel = "INFO",
 ) -> None:
@@ -110,6 +113,7 @@ def controller(
                 published_retention=published_retention,
                 certificate_lifetime=certificate_lifetime,
                 max_uploads=max_uploads,
+                excluded_namespaces=frozenset(excluded_namespace or ()),
             )
         )
     )

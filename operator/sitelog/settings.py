@@ -26,6 +26,7 @@ class ControllerSettings:
     upload_image : image of upload Jobs whose policy names none.
     sweep_interval, published_retention, certificate_lifetime : seconds.
     max_uploads : upload Jobs that may run at a time.
+    excluded_namespaces : those that the webhook never sees; the controller leaves them alone, too.
     """
 
     root_namespace: str
@@ -38,3 +39,4 @@ class ControllerSettings:
     published_retention: float
     certificate_lifetime: float
     max_uploads: int
+    excluded_namespaces: frozenset[str]

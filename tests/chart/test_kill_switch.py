@@ -45,6 +45,10 @@ STREAMING = {
     "a word for Kubernetes to replace": {"args": [*LAUNCHED, "$(OPTION)", FORBIDDING_WORD]},
     "the word as a part of another": {"args": [*LAUNCHED, f"x\n--set\n{FORBIDDING_WORD}"]},
     "through a shell": {"command": ["sh", "-c"], "args": [f"python3 -m {WORKER_MODULE} --set {FORBIDDING_WORD}"]},
+    "through a shell, the module named again": {
+        "command": ["sh", "-c"],
+        "args": [f"python3 -m {WORKER_MODULE}", WORKER_MODULE, "--set", FORBIDDING_WORD],
+    },
     "through a shell that ends in it": {"args": [f"python3 -m {WORKER_MODULE}", "--set", FORBIDDING_WORD]},
 }
 

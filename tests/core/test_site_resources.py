@@ -68,7 +68,11 @@ def allowed(folder: Path, files: Mapping[str, bytes]) -> bool:
         ConfigService.reset()
 
 
-@pytest.mark.parametrize("value", [NEVER, True, "yes", 1, None, 0.5, [], "no", 0], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [NEVER, True, "yes", 1, None, 0.5, [], "no", 0],
+    ids=lambda value: "absent" if value is NEVER else repr(value),
+)
 def test_a_prohibition_reaches_nvflare_and_leaves_no_trace(value: object, tmp_path: Path) -> None:
     off = decided(site(value), FORBIDDEN)
     assert not allowed(tmp_path, {KEY: off.data[KEY].encode()})

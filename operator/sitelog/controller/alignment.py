@@ -43,7 +43,16 @@ class Alignment:
     would_be : at the last look, how many ConfigMaps would be what, by the policy in mode DryRun.
     """
 
-    def __init__(self, client: KubeClient, book: PolicyBook, *, root_namespace: str, retention: float) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        book: PolicyBook,
+        *,
+        root_namespace: str,
+        retention: float,
+        excluded: frozenset[str] = frozenset(),
+    ) -> None:
+        self._excluded = excluded
         self._client = client
         self._book = book
         self._root_namespace = root_namespace
@@ -103,7 +112,7 @@ class Alignment:
 
     async def _align(self, body: Mapping[str, Any], round_: "_Round") -> None:
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))
-        if not may_concern(held) or body["metadata"]["namespace"] == "kube-system":
+        if not may_concern(held) or body["metadata"]["namespace"] in self._excluded:
             return
         configmap = stored_configmap(body)
         concerned = applicable(

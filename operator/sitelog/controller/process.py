@@ -60,8 +60,14 @@ async def _sweep(client: KubeClient, book: PolicyBook, sweeper: Sweeper) -> None
 
 
 def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook, error_logs: ErrorLogs) -> Sweeper:
-    alignment = Alignment(client, book, root_namespace=settings.root_namespace, retention=settings.published_retention)
-    revocation = Revocation(client, book, root_namespace=settings.root_namespace)
+    alignment = Alignment(
+        client,
+        book,
+        root_namespace=settings.root_namespace,
+        retention=settings.published_retention,
+        excluded=settings.excluded_namespaces,
+    )
+    revocation = Revocation(client, book, root_namespace=settings.root_namespace, excluded=settings.excluded_namespaces)
     status = StatusKeeper(client, book, root_namespace=settings.root_namespace)
 
     async def tell() -> None:

@@ -31,10 +31,13 @@ class Revocation:
     unstopped : their names, `namespace/name`, by the policy that forbids, at the last look.
     """
 
-    def __init__(self, client: KubeClient, book: PolicyBook, *, root_namespace: str) -> None:
+    def __init__(
+        self, client: KubeClient, book: PolicyBook, *, root_namespace: str, excluded: frozenset[str] = frozenset()
+    ) -> None:
         self._client = client
         self._book = book
         self._root_namespace = root_namespace
+        self._excluded = excluded  # no pod there ever gets the word
         self.unstopped: Mapping[str, list[str]] = {}
 
     async def look(self) -> None:
@@ -54,7 +57,7 @@ class Revocation:
 
     async def _look_at(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
         pod = parse_job_pod(body)
-        if pod is None or not pod_may_stream(body):
+        if pod is None or pod.namespace in self._excluded or not pod_may_stream(body):
             return
         concerned = applicable(
             self._book.policies, root_namespace=self._root_namespace, namespace=pod.namespace, labels=pod.labels
