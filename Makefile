@@ -36,8 +36,8 @@ check: $(READY) ## style, types and the arrows between the rooms
 	@$(BIN)/lint-imports
 
 test: tools ## all tests, on a real control plane and a real FL server
-	@echo "==> pytest, on two cores, each with its own control plane and FL server (about 5 minutes)"
-	@$(BIN)/pytest --numprocesses=2 --dist=loadfile
+	@echo "==> pytest: three processes, each with its own control plane and FL server, since FL jobs wait a lot"
+	@$(BIN)/pytest --numprocesses=3 --dist=loadfile
 
 demo: tools ## the whole story on this machine, step by step
 	@$(BIN)/python tests/demo/demo.py

@@ -112,7 +112,7 @@ def assert_follows_the_failure_policy(
 def test_nothing_listens(site: Sites, closed_port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere = kubeconfig_for(f"https://127.0.0.1:{closed_port}", tmp_path)
     assert_follows_the_failure_policy(
-        lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=1),
+        lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=3),
         caplog,
         f"https://127.0.0.1:{closed_port} does not answer",
         "check the API server",
@@ -123,7 +123,7 @@ def test_a_server_that_accepts_and_says_nothing(site: Sites, tmp_path: Path, cap
     with server(say_nothing) as port:
         elsewhere = kubeconfig_for(f"https://127.0.0.1:{port}", tmp_path)
         assert_follows_the_failure_policy(
-            lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=1),
+            lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=3),
             caplog,
             "answer",
         )
@@ -133,7 +133,7 @@ def test_a_server_that_sends_one_byte_at_a_time(site: Sites, tmp_path: Path, cap
     with server(drip) as port:
         elsewhere = kubeconfig_for(f"http://127.0.0.1:{port}", tmp_path)
         assert_follows_the_failure_policy(
-            lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=1),
+            lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=3),
             caplog,
             "did not answer within 1 s",
         )
