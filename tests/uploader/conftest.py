@@ -41,9 +41,9 @@ def job(federation: Federation, tmp_path_factory: pytest.TempPathFactory) -> str
 
 @pytest.fixture
 def other_federation(federation: Federation, job: str, tmp_path: Path) -> Iterator[Federation]:
-    """A second project that knows the same job, with nothing started yet."""
+    """A second project that knows the same job, without what other tests stored for it; nothing is started yet."""
     with Federation(tmp_path / "other") as other:
-        shutil.copytree(federation.job_store / job, other.job_store / job)
+        shutil.copytree(federation.job_store / job, other.job_store / job, ignore=shutil.ignore_patterns("ERRORLOG_*"))
         yield other
 
 
