@@ -77,8 +77,10 @@ class Publisher:
                 f"{key} has {len(content)} bytes and a ConfigMap takes {MAX_BYTES}: move what is large out of it"
             )
         manifest = self._manifest(job_id, client_name, key, content)
-        deadline = time.monotonic() + self._settings.timeout
-        return _answer(_within(self._settings.timeout, lambda: self._write_until(deadline, manifest)), key)
+        timeout = self._settings.timeout
+        # The last part of the time is for saying what the trouble was, rather than only that time is up.
+        deadline = time.monotonic() + timeout - min(1.0, timeout / 4)
+        return _answer(_within(timeout, lambda: self._write_until(deadline, manifest)), key)
 
     def log_streaming(self, job_id: str, client_name: str) -> LogStreaming | None:
         """Return what the policy says now about a job that was published before.
