@@ -43,7 +43,6 @@ def _seconds(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-Duration = Annotated[float, typer.Option(parser=_seconds, metavar="DURATION")]
 RootNamespace = Annotated[str, typer.Option(envvar="SITELOG_ROOT_NAMESPACE", help="Namespace of the release.")]
 HealthPort = Annotated[int, typer.Option(envvar="SITELOG_HEALTH_PORT", help="For /healthz, /readyz and /metrics.")]
 LogFormatOption = Annotated[LogFormat, typer.Option(envvar="SITELOG_LOG_FORMAT")]
