@@ -138,6 +138,7 @@ def test_defaults_are_those_of_the_decisions(try_policy: Any) -> None:
         "mode": default.mode.value,
         "priority": default.priority,
         "onRevoke": default.on_revoke.value,
+        "gate": default.gate.value,
         "streamer": {
             "logFileName": default.streamer.log_file_name,
             "livenessInterval": "10s",
@@ -145,6 +146,7 @@ def test_defaults_are_those_of_the_decisions(try_policy: Any) -> None:
         },
         "errorLog": {
             "upload": {False: "Disabled", True: "Enabled"}[error_log.upload],
+            "capture": error_log.capture.value,
             "maxBytes": error_log.max_bytes,
             "ttlSecondsAfterFinished": error_log.ttl_seconds,
         },

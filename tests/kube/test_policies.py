@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from sitelog.core.names import GROUP, KIND, VERSION
-from sitelog.core.policy import ErrorLog, LogStreaming, Mode, Policy, Requirement, Selector, Server, Streamer
+from sitelog.core.policy import (
+    Capture,
+    ErrorLog,
+    Gate,
+    LogStreaming,
+    Mode,
+    Policy,
+    Requirement,
+    Selector,
+    Server,
+    Streamer,
+)
 from sitelog.kube.policies import PolicyBook, PolicyError, parse_policy
 
 
@@ -30,11 +41,13 @@ def test_every_field_is_read() -> None:
                     "matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["y"]}],
                 },
                 "clientName": "Klinikum-Süd",
+                "gate": "Injected",
                 "streamer": {"logFileName": "error_log.txt", "livenessInterval": "1s500ms", "pollInterval": "250ms"},
                 "errorLog": {
                     "upload": "Enabled",
                     "courierSecretName": "courier",
                     "server": {"host": "fl.example", "port": 8002},
+                    "capture": "ContainerLog",
                     "maxBytes": 4096,
                     "image": "sitelog:1",
                     "ttlSecondsAfterFinished": 60,
@@ -45,7 +58,16 @@ def test_every_field_is_read() -> None:
     assert (found.mode, found.priority, found.client_name) == (Mode.DRY_RUN, 7, "Klinikum-Süd")
     assert found.selector == Selector({"app": "a"}, (Requirement("x", "NotIn", ("y",)),))
     assert found.streamer == Streamer("error_log.txt", 1.5, 0.25)
-    assert found.error_log == ErrorLog(True, "courier", Server("fl.example", 8002), 4096, "sitelog:1", 60)  # noqa: FBT003
+    assert found.gate is Gate.INJECTED
+    assert found.error_log == ErrorLog(
+        upload=True,
+        courier_secret_name="courier",
+        server=Server("fl.example", 8002),
+        capture=Capture.CONTAINER_LOG,
+        max_bytes=4096,
+        image="sitelog:1",
+        ttl_seconds=60,
+    )
 
 
 BAD = {

@@ -14,6 +14,10 @@ LABEL_JOB = f"{GROUP}/job"  # FL job id, made safe; on ConfigMaps, job pods and 
 LABEL_CLIENT = f"{GROUP}/client"  # FL client name, made safe; on the same objects
 LABEL_PUBLISHED_BY = f"{GROUP}/published-by"  # "gate" on ConfigMaps that the gate created and the controller removes
 LABEL_UPLOAD = f"{GROUP}/upload"  # "true" on upload Jobs, their pods and Secrets
+LABEL_GATE = f"{GROUP}/gate"  # "injected" on FL clients' pods that the gate was put into, and on its RoleBindings
+
+# --- finalizers ---------------------------------------------------------------------------------------------------
+FINALIZER_ERROR_LOG = f"{GROUP}/error-log"  # on a job pod until its error log is captured, or known not to be wanted
 
 # --- annotations: raw values and longer words ---------------------------------------------------------------------
 ANNOTATION_POLICY = f"{GROUP}/policy"  # namespace/name of the policy that decided
@@ -42,7 +46,9 @@ FIELD_MANAGER = "sitelog"
 PUBLISHED_BY_GATE = "gate"  # value of LABEL_PUBLISHED_BY
 PUBLISHED_NAME_PREFIX = "sitelog-"  # the gate's ConfigMap: prefix + job id + hash of job id and client name
 UPLOAD_NAME_PREFIX = "sitelog-upload-"  # upload Job and Secret: prefix + hash of the job pod's uid
+SIDECAR = "sitelog-error-log"  # the container beside a job that copies its error log to its own output
 ERROR_LOG_KEY = "error_log.txt.gz"  # the Secret's key
+CLIENT_MODULE = "nvflare.private.fed.app.client.client_train"  # what a site's FL client runs
 WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
 FORBIDDING_WORD = "allow_log_streaming=false"  # as the last word of its --set no JobLogStreamer starts
 CONFIG_BASENAME = "config_fed_client"  # a job ConfigMap carries it with one of NVFlare's extensions

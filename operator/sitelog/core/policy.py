@@ -31,6 +31,24 @@ class OnRevoke(str, Enum):
     DELETE_PODS = "DeletePods"
 
 
+class Gate(str, Enum):
+    """Whether the FL client's own pod gets Sitelog's gate when it is made."""
+
+    NONE = "None"
+    INJECTED = "Injected"
+
+
+class Capture(str, Enum):
+    """Where a job's error log is read from.
+
+    `Sidecar`: a container beside the job that copies the very file. `ContainerLog`: the error records in the output of
+    the job's own container.
+    """
+
+    SIDECAR = "Sidecar"
+    CONTAINER_LOG = "ContainerLog"
+
+
 @dataclass(frozen=True)
 class Streamer:
     """Parameters of the injected JobLogStreamer; the defaults are NVFlare's own.
@@ -64,6 +82,7 @@ class ErrorLog:
     upload : whether a non-empty error log, or the record of a pod that died, goes to the FL server.
     courier_secret_name : Secret in the job's namespace with the courier's startup kit.
     server : address of the FL server, or None for the kit's.
+    capture : where the error log is read from.
     max_bytes : what is kept of a longer log: its end.
     image : image of the upload Job, or None for the operator's setting.
     ttl_seconds : how long a finished upload Job stays to be looked at.
@@ -72,6 +91,7 @@ class ErrorLog:
     upload: bool = False
     courier_secret_name: str = ""
     server: Server | None = None
+    capture: Capture = Capture.SIDECAR
     max_bytes: int = 512 * 1024
     image: str | None = None
     ttl_seconds: int = 3600
@@ -133,6 +153,7 @@ class Policy:
     streamer: Streamer = field(default_factory=Streamer)
     error_log: ErrorLog | None = None
     on_revoke: OnRevoke = OnRevoke.REPORT
+    gate: Gate = Gate.NONE
 
     @property
     def key(self) -> str:
@@ -171,6 +192,11 @@ class InForce:
     def error_log(self) -> ErrorLog | None:
         """The first error log section in rank order; None where nobody wrote one."""
         return next((policy.error_log for policy in self.policies if policy.error_log is not None), None)
+
+    @property
+    def injects_gate(self) -> bool:
+        """Whether a policy in force wants the gate in the FL client's pod."""
+        return any(policy.gate is Gate.INJECTED for policy in self.policies)
 
     @property
     def deletes_pods(self) -> bool:

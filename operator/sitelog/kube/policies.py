@@ -12,7 +12,19 @@ from pydantic.alias_generators import to_camel
 
 from sitelog.core.durations import parse_duration
 from sitelog.core.names import GROUP, KIND, VERSION
-from sitelog.core.policy import ErrorLog, LogStreaming, Mode, OnRevoke, Policy, Requirement, Selector, Server, Streamer
+from sitelog.core.policy import (
+    Capture,
+    ErrorLog,
+    Gate,
+    LogStreaming,
+    Mode,
+    OnRevoke,
+    Policy,
+    Requirement,
+    Selector,
+    Server,
+    Streamer,
+)
 
 IDLE_TIMEOUT = 30.0  # seconds until NVFlare's JobLogReceiver gives up a silent stream
 
@@ -72,6 +84,7 @@ class _ErrorLog(_Model):
     upload: Literal["Enabled", "Disabled"] = "Disabled"
     courier_secret_name: str | None = None
     server: _Server | None = None
+    capture: Capture = Capture.SIDECAR
     max_bytes: int = Field(default=512 * 1024, ge=4096, le=943718)
     image: str | None = None
     ttl_seconds_after_finished: int = Field(default=3600, ge=60, le=604800)
@@ -92,6 +105,7 @@ class _Spec(_Model):
     streamer: _Streamer = Field(default_factory=_Streamer)
     error_log: _ErrorLog | None = None
     on_revoke: OnRevoke = OnRevoke.REPORT
+    gate: Gate = Gate.NONE
 
     @model_validator(mode="after")
     def _has_client(self) -> "_Spec":
@@ -146,6 +160,7 @@ def _policy(base: Policy, spec: _Spec) -> Policy:
         streamer=Streamer(spec.streamer.log_file_name, spec.streamer.liveness_interval, spec.streamer.poll_interval),
         error_log=_error_log(spec.error_log) if spec.error_log else None,
         on_revoke=spec.on_revoke,
+        gate=spec.gate,
     )
 
 
@@ -154,6 +169,7 @@ def _error_log(spec: _ErrorLog) -> ErrorLog:
         upload=spec.upload == "Enabled",
         courier_secret_name=spec.courier_secret_name or "",
         server=Server(spec.server.host, spec.server.port) if spec.server else None,
+        capture=spec.capture,
         max_bytes=spec.max_bytes,
         image=spec.image,
         ttl_seconds=spec.ttl_seconds_after_finished,
