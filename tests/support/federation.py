@@ -14,16 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
-
 from support.federation_jobs import write_job
+from support.provisioning import ADMIN, COURIER, LEAD, MEMBER, SITE, edit, kit_files, provision
 from support.wait import wait_for
 
-SITE = "site-1"
-COURIER = "courier-1"  # a client participant: may send, may not look at what is stored
-MEMBER = "courier@sitelog.dev"  # a member: may look as well, since the server's authorization.json says so
-LEAD = "lead@sitelog.dev"  # may log in, and look at no job but its own: NVFlare's default
-ADMIN = "admin@sitelog.dev"
 CLIENT_TRAIN = "nvflare.private.fed.app.client.client_train"
 
 __all__ = ["ADMIN", "COURIER", "LEAD", "MEMBER", "SITE", "Federation", "write_job"]
@@ -59,7 +53,9 @@ class Federation:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         for folder in (self._logs, self.staging):
             folder.mkdir(parents=True)
-        self._provision()
+        # One port for sites and admins: the default.
+        self._kits = provision(directory, "localhost", fed_learn_port=self.port, host_names=["127.0.0.1"])
+        self.edit("localhost", self._server_resources)
 
     def __enter__(self) -> Self:
         return self
@@ -81,25 +77,20 @@ class Federation:
 
     def workspace(self, participant: str = SITE) -> Path:
         """Give the folder that `nvflare provision` made for a participant (`localhost` is the server)."""
-        return self.directory / "provisioned" / "sitelog" / "prod_00" / participant
+        return self._kits / participant
 
     def kit(self, participant: str = COURIER) -> Path:
         """Make a flat copy of a participant's kit, as a mounted Secret has it."""
         flat = self.directory / "kits" / participant
         if not flat.exists():
             flat.mkdir(parents=True)
-            for pattern in ("fed_client.json", "fed_admin.json", "rootCA.pem", "client.crt", "client.key"):
-                for file in (self.workspace(participant) / "startup").glob(pattern):
-                    shutil.copy(file, flat)
+            for file in kit_files(self.workspace(participant)):
+                shutil.copy(file, flat)
         return flat
 
     def edit(self, participant: str, change: Callable[[dict[str, Any]], None], file: str = "resources.json") -> None:
         """Change a JSON file of a participant's `local` folder; it counts from the next start."""
-        path = self.workspace(participant) / "local" / file
-        source = path if path.exists() else path.with_name(f"{file}.default")
-        value = json.loads(source.read_text())
-        change(value)
-        path.write_text(json.dumps(value, indent=2))
+        edit(self.workspace(participant), change, file)
 
     # --- processes ----------------------------------------------------------------------------------------------
 
@@ -174,49 +165,6 @@ class Federation:
         value: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return value
 
-    def _provision(self) -> None:
-        def participant(name: str, kind: str, **more: object) -> dict[str, object]:
-            return {"name": name, "type": kind, "org": "sitelog", **more}
-
-        server = {
-            "fed_learn_port": self.port,
-            "host_names": ["127.0.0.1"],
-        }  # one port for sites and admins: the default
-        impl = "nvflare.lighter.impl"
-        project = {
-            "api_version": 3,
-            "name": "sitelog",
-            "participants": [
-                participant("localhost", "server", **server),
-                participant(SITE, "client"),
-                participant(COURIER, "client"),
-                participant(MEMBER, "admin", role="member"),
-                participant(LEAD, "admin", role="lead"),
-                participant(ADMIN, "admin", role="project_admin"),
-            ],
-            "builders": [
-                {"path": f"{impl}.workspace.WorkspaceBuilder"},
-                {"path": f"{impl}.static_file.StaticFileBuilder", "args": {"config_folder": "config", "scheme": "tcp"}},
-                {"path": f"{impl}.cert.CertBuilder"},
-                {"path": f"{impl}.signature.SignatureBuilder"},
-            ],
-        }
-        (self.directory / "project.yml").write_text(yaml.safe_dump(project))
-        command = [sys.executable, "-m", "nvflare.cli", "provision", "-p", "project.yml", "-w", "provisioned"]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=self.directory,
-            check=False,
-            env={**os.environ, "HOME": str(self.directory)},  # NVFlare's command keeps settings there
-        )
-        if done.returncode != 0 or not self.workspace().is_dir():
-            raise RuntimeError(f"nvflare provision failed:\n{done.stdout}\n{done.stderr}")
-        self.edit("localhost", self._server_resources)
-        self.edit("localhost", _let_members_look, "authorization.json")
-
     def _server_resources(self, resources: dict[str, Any]) -> None:
         """Keep everything below our folder, and start jobs quickly."""
         storage = resources["snapshot_persistor"]["args"]["storage"]
@@ -264,12 +212,6 @@ class Federation:
             tail = path.read_text(errors="replace").splitlines()[-lines:]
             tails.append("\n".join([f"--- {path} ---", *tail]))
         return "\n".join(tails)
-
-
-def _let_members_look(authorization: dict[str, Any]) -> None:
-    """The one right beyond NVFlare's default: a member may see and fetch what is stored of a job."""
-    member = authorization["permissions"]["member"]
-    member.update(list_job="any", download_job_components="any")
 
 
 def _free_port() -> int:

@@ -39,6 +39,7 @@ def write_job(
     *,
     client_components: Sequence[Mapping[str, Any]] = (),
     rounds: int = 1,
+    round_timeout: int = 60,
     seconds_per_round: float = 0.0,
     fails: bool = False,
     client_config_text: str | None = None,
@@ -61,7 +62,7 @@ def write_job(
             client_config(components=client_components, seconds_per_round=seconds_per_round, fails=fails), indent=2
         )
     (config / client_config_name).write_text(text)
-    workflow = {"id": "rounds", "path": "rounds.Rounds", "args": {"rounds": rounds}}
+    workflow = {"id": "rounds", "path": "rounds.Rounds", "args": {"rounds": rounds, "timeout": round_timeout}}
     (config / "config_fed_server.json").write_text(
         json.dumps({"format_version": 2, "workflows": [workflow], "components": []}, indent=2)
     )

@@ -13,18 +13,19 @@ from nvflare.apis.signal import Signal
 
 
 class Rounds(Controller):
-    """Broadcasts the task `round` so many times."""
+    """Broadcasts the task `round` so many times, and gives each the same time."""
 
-    def __init__(self, rounds: int = 1) -> None:
+    def __init__(self, rounds: int = 1, timeout: int = 60) -> None:
         super().__init__()
         self._rounds = rounds
+        self._timeout = timeout
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         pass
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         for number in range(1, self._rounds + 1):
-            task = Task(name="round", data=Shareable({"number": number}), timeout=60)
+            task = Task(name="round", data=Shareable({"number": number}), timeout=self._timeout)
             self.broadcast_and_wait(task, fl_ctx, min_responses=1, abort_signal=abort_signal)
             failed = [answer for answer in task.client_tasks if answer.result is None or not _ok(answer)]
             if failed:
