@@ -21,10 +21,11 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What matters of a command line: the job, the client, and the words after the last `--set`."""
+    """What matters of a command line: the job, the client, the workspace, and the words after the last `--set`."""
 
     job_id: str
     client_name: str
+    workspace: str
     words: tuple[str, ...]
 
 
@@ -45,7 +46,9 @@ def worker_options(argv: Sequence[str]) -> WorkerOptions:
     if WORKER_MODULE not in words or any(WORKER_MODULE in word and word != WORKER_MODULE for word in words):
         raise CommandError("the module is no word of its own")
     options, _ = _PARSER.parse_known_args(words[words.index(WORKER_MODULE) + 1 :])
-    return WorkerOptions(options.job_id or "", options.client_name or "", tuple(options.set or ()))
+    return WorkerOptions(
+        options.job_id or "", options.client_name or "", options.workspace or "", tuple(options.set or ())
+    )
 
 
 def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[str], list[str]]:
