@@ -53,6 +53,7 @@ LogLevel = Annotated[str, typer.Option(envvar="SITELOG_LOG_LEVEL", help="DEBUG, 
 def webhook(
     root_namespace: RootNamespace,
     certificate_dir: Annotated[Path, typer.Option(envvar="SITELOG_CERTIFICATE_DIR", help="Has tls.crt and tls.key.")],
+    gate_image: Annotated[str, typer.Option(envvar="SITELOG_GATE_IMAGE", help="FL clients copy the gate from it.")],
     port: Annotated[int, typer.Option(envvar="SITELOG_PORT")] = 9443,
     health_port: HealthPort = 8080,
     log_format: LogFormatOption = LogFormat.TEXT,
@@ -62,7 +63,7 @@ def webhook(
     from sitelog.webhook.process import run  # noqa: PLC0415 - each process loads its own room only
 
     logs.set_up(log_level, log_format.value)
-    _serve(run(WebhookSettings(root_namespace, port, health_port, certificate_dir)))
+    _serve(run(WebhookSettings(root_namespace, port, health_port, certificate_dir, gate_image)))
 
 
 @app.command()
@@ -157,6 +158,18 @@ def check(
         raise typer.Exit(2) from None
     typer.echo(checking.as_json(results) if output is Output.JSON else checking.as_text(results))
     raise typer.Exit(1 if any(result.refused for result in results) else 0)
+
+
+@app.command(name="install-gate")
+def install_gate(directory: Annotated[Path, typer.Argument(help="Made, or filled, for any user to read.")]) -> None:
+    """Copy the gate into a folder that another Python runs: `python DIRECTORY` is NVFlare's client with the gate."""
+    from sitelog.install_gate import install_gate as install  # noqa: PLC0415
+
+    try:
+        install(directory)
+    except OSError as error:
+        typer.echo(f"sitelog install-gate: {error}; give a folder that this user may write", err=True)
+        raise typer.Exit(1) from None
 
 
 def _serve(process: Coroutine[Any, Any, None]) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """Settings of `sitelog webhook`."""
+    """Settings of `sitelog webhook`. `gate_image` is Sitelog's own, from which FL clients' pods copy the gate."""
 
     root_namespace: str
     port: int
     health_port: int
     certificate_dir: Path
+    gate_image: str
 
 
 @dataclass(frozen=True)

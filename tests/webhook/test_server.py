@@ -39,6 +39,7 @@ class Webhook(SitelogProcess):
             f"--root-namespace={NAMESPACE}",
             f"--port={self.port}",
             f"--certificate-dir={self.certificates}",
+            "--gate-image=none",
             directory=directory,
             kubeconfig=kubeconfig,
         )

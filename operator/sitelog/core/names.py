@@ -48,6 +48,12 @@ PUBLISHED_NAME_PREFIX = "sitelog-"  # the gate's ConfigMap: prefix + job id + ha
 UPLOAD_NAME_PREFIX = "sitelog-upload-"  # upload Job and Secret: prefix + hash of the job pod's uid
 SIDECAR = "sitelog-error-log"  # the container beside a job that copies its error log to its own output
 ERROR_LOG_KEY = "error_log.txt.gz"  # the Secret's key
+GATE = "sitelog-gate"  # in an FL client's pod: the volume with the gate, and the init container that fills it
+GATE_FOLDER = "/opt/sitelog-gate"  # where both mount it
+GATE_INJECTED = "injected"  # value of LABEL_GATE
+GATE_NAMESPACE = "SITELOG_GATE_NAMESPACE"  # variables that the gate reads
+GATE_FAILURE_POLICY = "SITELOG_GATE_FAILURE_POLICY"
+GATE_TIMEOUT = "SITELOG_GATE_TIMEOUT"
 CLIENT_MODULE = "nvflare.private.fed.app.client.client_train"  # what a site's FL client runs
 WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
 FORBIDDING_WORD = "allow_log_streaming=false"  # as the last word of its --set no JobLogStreamer starts
@@ -122,6 +128,11 @@ class Reason(str, Enum):
     CLIENT_NAME_MISSING = "ClientNameMissing"
     CLIENT_NAME_MISMATCH = "ClientNameMismatch"
     CLIENT_NAME_UNSET = "ClientNameUnset"
+    # FL clients' pods
+    GATE_INJECTED = "GateInjected"
+    GATE_NOT_WANTED = "GateNotWanted"
+    GATE_MISSING = "GateMissing"
+    GATE_ACCOUNT_SHARED = "GateAccountShared"
     # error logs
     UPLOAD_STARTED = "UploadStarted"
     UPLOADED = "ErrorLogUploaded"

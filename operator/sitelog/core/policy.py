@@ -194,9 +194,9 @@ class InForce:
         return next((policy.error_log for policy in self.policies if policy.error_log is not None), None)
 
     @property
-    def injects_gate(self) -> bool:
-        """Whether a policy in force wants the gate in the FL client's pod."""
-        return any(policy.gate is Gate.INJECTED for policy in self.policies)
+    def gate_policy(self) -> Policy | None:
+        """The first policy that wants the gate in the FL client's pod."""
+        return next((policy for policy in self.policies if policy.gate is Gate.INJECTED), None)
 
     @property
     def deletes_pods(self) -> bool:

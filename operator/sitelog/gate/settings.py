@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMESPACE = "SITELOG_GATE_NAMESPACE"
-FAILURE_POLICY = "SITELOG_GATE_FAILURE_POLICY"
-TIMEOUT = "SITELOG_GATE_TIMEOUT"
+from sitelog.core import names
+
+NAMESPACE, FAILURE_POLICY, TIMEOUT = names.GATE_NAMESPACE, names.GATE_FAILURE_POLICY, names.GATE_TIMEOUT
 KUBECONFIG = "KUBECONFIG"
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

@@ -14,6 +14,7 @@ from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS, REVIEW_SECONDS
 
+from .gate_review import review_client_pod
 from .reviews import Review, review_configmap, review_pod
 
 _QUICK: Final = 32 * 1024  # characters of JSON, about which a decision takes a few milliseconds
@@ -23,7 +24,7 @@ _ASIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="decision")
 log = logging.getLogger(__name__)
 
 
-def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: str) -> None:
+def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: str, gate_image: str) -> None:
     """Register the admission handlers. Their ids are the paths that the chart's webhook configuration names."""
 
     @kopf.on.mutate(  # type: ignore[arg-type] # kopf's protocol wants every keyword spelt out
@@ -43,7 +44,8 @@ def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: 
     @kopf.on.mutate("", "v1", "pods", id=HANDLER_PODS, operations=["CREATE"], registry=registry)
     async def pods(body: kopf.Body, patch: kopf.Patch, warnings: list[str], **_: Any) -> None:
         with REVIEW_SECONDS.labels(HANDLER_PODS).time():
-            _answer("Pod", review_pod(body, book.policies, root_namespace), patch, warnings)
+            asked = (body, book.policies, root_namespace)
+            _answer("Pod", review_client_pod(*asked, gate_image) or review_pod(*asked), patch, warnings)
 
 
 def _is_quick(body: Mapping[str, Any]) -> bool:

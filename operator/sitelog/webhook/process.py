@@ -33,7 +33,7 @@ async def run(settings: WebhookSettings) -> None:
     )
     registry = new_registry()
     keep_policies(registry, client, book)
-    register(registry, book, settings.root_namespace)
+    register(registry, book, settings.root_namespace, settings.gate_image)
     operator_settings = kopf_settings()
     operator_settings.admission.server = server
     ready = {"policies": lambda: book.synced, "listening": lambda: server.listening}

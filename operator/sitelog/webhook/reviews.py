@@ -95,7 +95,7 @@ def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespa
     rehearsed = if_enforced(concerned)
     if rehearsed == in_force(concerned):
         return review
-    return _with_rehearsal(review, _enforced(body, pod, rehearsed))
+    return with_rehearsal(review, _enforced(body, pod, rehearsed))
 
 
 def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
@@ -107,7 +107,7 @@ def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     return review
 
 
-def _with_rehearsal(review: Review, rehearsed: Review) -> Review:
+def with_rehearsal(review: Review, rehearsed: Review) -> Review:
     """Add what would happen if the policies in mode DryRun were enforced, where that differs."""
     if (review.merge, review.refusal) == (rehearsed.merge, rehearsed.refusal):
         return review

@@ -1,0 +1,53 @@
+"""The answer to the review of an FL client's pod: the gate goes in where a policy asks for it. Nothing is refused."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sitelog.core.client_command import ClientCommandError
+from sitelog.core.names import CLIENT_MODULE, Decision, Reason
+from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, if_enforced, in_force
+from sitelog.kube.gate_pods import DEFAULT_ACCOUNT, ClientPod, parse_client_pod, put_gate_in, shared_account
+from sitelog.kube.pods import parse_job_pod
+
+from .reviews import Review, with_rehearsal
+
+
+def review_client_pod(
+    body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str, image: str
+) -> Review | None:
+    """Put the gate into a new FL client's pod. None if it is no such pod, or has the gate already.
+
+    `image` is Sitelog's own.
+    """
+    pod = parse_client_pod(body)
+    if pod is None or not pod.bare or parse_job_pod(body):
+        return None
+    concerned = applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels)
+    review = _enforced(body, pod, in_force(concerned), image)
+    rehearsed = if_enforced(concerned)
+    if rehearsed == in_force(concerned):
+        return review
+    return with_rehearsal(review, _enforced(body, pod, rehearsed, image))
+
+
+def _enforced(body: Mapping[str, Any], pod: ClientPod, force: InForce, image: str) -> Review:
+    asking = force.gate_policy
+    if asking is None:
+        return Review(str(pod), Decision.UNGOVERNED.value, Reason.GATE_NOT_WANTED.value)
+    try:
+        merge = put_gate_in(
+            body,
+            image=image,
+            policy=asking.key,
+            fail_closed=force.log_streaming is LogStreaming.FORBIDDEN,
+        )
+    except ClientCommandError as error:
+        message = (
+            f"{pod}: SiteLogPolicy {asking.key} asks for the gate, and it cannot be put in, because {error};"
+            f" start the client as NVFlare's chart does, by -m {CLIENT_MODULE}, or with the gate by -m sitelog.gate"
+        )
+        code = Reason.COMMAND_UNSUPPORTED.value
+        return Review(str(pod), code, code, asking.key, warnings=(message,))
+    code = Reason.GATE_INJECTED.value
+    warnings = (shared_account(pod),) if pod.account == DEFAULT_ACCOUNT else ()
+    return Review(str(pod), code, code, asking.key, merge=merge, warnings=warnings)
