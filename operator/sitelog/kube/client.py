@@ -14,7 +14,10 @@ _JSON: Final = "application/json"
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500  # objects a page of a list
-_TIMEOUT = 30.0  # seconds for one request
+_ONE_REQUEST = aiohttp.ClientTimeout(total=30.0)
+# The server ends a watch; one that has vanished never says so.
+_WATCH_SECONDS: Final = 300
+_WATCHING: Final = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30.0, sock_connect=30.0)
 _LOG_CHUNK = 64 * 1024  # bytes
 _NO_STATUS = 0
 
@@ -123,6 +126,19 @@ class KubeClient:
         finally:
             response.release()
 
+    async def watch(self, resource: str, **query: str) -> AsyncIterator[None]:
+        """Tell of each object that is there, and each change, until the server ends it after five minutes."""
+        asked = {**query, "watch": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+        response = await self._request("GET", resource, query=asked, accept=_METADATA, timeout=_WATCHING)
+        try:
+            async for piece in response.content.iter_any():
+                for _ in range(piece.count(b"\n")):
+                    yield
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(_NO_STATUS, "ConnectionLost", f"GET {resource}: {type(error).__name__}") from None
+        finally:
+            response.close()  # it may not be at its end
+
     async def _json(self, method: str, resource: str, **options: Any) -> dict[str, Any]:
         response = await self._request(method, resource, **options)
         try:
@@ -140,6 +156,7 @@ class KubeClient:
         body: Any = None,
         content_type: str = _JSON,
         accept: str = _JSON,
+        timeout: aiohttp.ClientTimeout = _ONE_REQUEST,  # noqa: ASYNC109 - it is the library's that is given on
     ) -> aiohttp.ClientResponse:
         target = f"{resource}?{urlencode(query)}" if query else resource
         headers = {"Accept": accept, "Content-Type": content_type}
@@ -148,7 +165,7 @@ class KubeClient:
         )
         method, url, headers, body = request[:4]
         try:
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiError(_NO_STATUS, "Unreachable", f"{method} {resource}: {type(error).__name__}: {error}") from None
         response: aiohttp.ClientResponse = answer.response
