@@ -76,6 +76,7 @@ def start_upload(
         "job_id": job_id,
         "client_name": client_name,
         "retry_for": 5.0,
+        "settling": 0.2,
         **options,
     }
     with output.open("wb") as sink:

@@ -30,7 +30,7 @@ def test_an_attempt_that_hangs_is_the_last(options: UploadOptions, monkeypatch: 
     calls = []
     let_go = threading.Event()
     monkeypatch.setattr(upload, "_ATTEMPT_SECONDS", 0.05)
-    monkeypatch.setattr(upload, "_attempt", lambda *_: calls.append(1) or let_go.wait(30))
+    monkeypatch.setattr(upload, "visit", lambda *_: calls.append(1) or let_go.wait(30))
     outcome = upload._outcome(options)
     let_go.set()
     assert (outcome.exit_code, outcome.reason) == (EXIT_RETRY, Reason.SERVER_UNREACHABLE)
@@ -41,7 +41,7 @@ def test_a_fault_nobody_foresaw_is_a_result_too(options: UploadOptions, monkeypa
     def broken(*_: object) -> Outcome:
         raise LookupError("surprise")
 
-    monkeypatch.setattr(upload, "_attempt", broken)
+    monkeypatch.setattr(upload, "visit", broken)
     outcome = upload._outcome(options)
     assert (outcome.exit_code, outcome.reason) == (EXIT_RETRY, Reason.UPLOAD_GAVE_UP)
     assert "LookupError: surprise" in outcome.message

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,14 +21,17 @@ from types import FrameType
 import tenacity
 
 from sitelog.core.names import EXIT_DELIVERED, EXIT_GIVE_UP, EXIT_RETRY, Reason
-from sitelog.uploader.courier import Courier
 from sitelog.uploader.failure import Failure
-from sitelog.uploader.kit import read_kit
-from sitelog.uploader.probe import probe
+from sitelog.uploader.visit import LOG_NAME, Errand, Visit, visit
 
 MAX_INFLATED = 64 << 20
 MAX_RESULT = 4096  # what Kubernetes keeps of a termination message
-LOG_NAME = "error_log.txt"  # by this very name the server stores it as ERRORLOG_<client>
+
+# The site's own SiteLogStreamer sends its copy to the same place once its launcher has noticed the pod's end, within
+# 2 to 4 s of it, and the server keeps what comes last. A pod of ours hardly sends earlier than that; so much later
+# nothing is to come.
+SETTLING = 5.0
+_VISITS = 5  # the site sends once or twice for a job; more would be somebody who does nothing else
 
 _PIECE = 1 << 20
 _LONGEST_WAIT = 30.0
@@ -51,9 +55,11 @@ class UploadOptions:
     server
         HOST:PORT instead of the kit's own.
     retry_for
-        Seconds after which no further attempt begins.
+        Seconds after which a visit to the server that fails is not tried again.
     result_file
         Where a short JSON result is written for the controller, such as /dev/termination-log.
+    settling
+        Seconds after which the server is visited once more.
     """
 
     log: Path
@@ -63,6 +69,7 @@ class UploadOptions:
     server: str | None = None
     retry_for: float = 45 * 60
     result_file: Path | None = None
+    settling: float = SETTLING
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def _outcome(options: UploadOptions) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="sitelog-upload-") as private, _nvflare_prints_to_log():
             outcome = _read_and_deliver(options, Path(private))
     except _Terminated:
-        outcome = Outcome(EXIT_RETRY, Reason.UPLOAD_GAVE_UP, "told to end before the log was delivered")
+        outcome = Outcome(EXIT_RETRY, Reason.UPLOAD_GAVE_UP, "told to end before the log was seen to be there to stay")
     except _Hung as error:
         outcome = Outcome(EXIT_RETRY, Reason.SERVER_UNREACHABLE, str(error))
     except Failure as failure:
@@ -127,15 +134,40 @@ def _read_and_deliver(options: UploadOptions, private: Path) -> Outcome:
     size = _inflate(options.log, log)
     if not size:
         return Outcome(EXIT_DELIVERED, Reason.NOTHING_TO_UPLOAD, f"the error log of job {options.job_id} is empty")
+    return _deliver(Errand(log, options.job_id, options.client_name, options.kit, options.server), size, options)
+
+
+def _deliver(errand: Errand, size: int, options: UploadOptions) -> Outcome:
+    """Visit the server until a visit finds the log there that comes a settling time after the one before."""
+    what = f"the error log of job {errand.job_id} and client {errand.client_name} ({size} bytes)"
+    give_up_at = time.monotonic() + options.retry_for
+    sent = 0
+    for number in range(_VISITS):
+        if number:
+            time.sleep(options.settling)
+        last = _retried(errand, size, give_up_at - time.monotonic())
+        sent += last.sent
+        if number and not last.verified:
+            message = f"{last.server} took {what}; {last.participant!r} may not look whether it is stored"
+            return Outcome(EXIT_DELIVERED, Reason.UPLOADED_UNVERIFIED, message, size)
+        if number and not last.sent:
+            message = f"{last.server} stored {what}" if sent else f"{last.server} has {what} already"
+            message += f"; sent {sent} times, since another upload had written over it" if sent > 1 else ""
+            return Outcome(EXIT_DELIVERED, Reason.UPLOADED, message, size, verified=True)
+    raise Failure(Reason.NOT_STORED, f"another upload wrote over {what} again and again: it was sent {sent} times")
+
+
+def _retried(errand: Errand, size: int, retry_for: float) -> Visit:
+    """Visit the server; again and again while that fails and may yet succeed."""
     seconds = _ATTEMPT_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failure) and not error.final),
         wait=tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT, jitter=1),
-        stop=tenacity.stop_before_delay(options.retry_for),
+        stop=tenacity.stop_before_delay(retry_for),
         before_sleep=_say_attempt,
         reraise=True,
     )
-    return retrying(lambda: _bounded(lambda: _attempt(options, log, size), seconds))
+    return retrying(lambda: _bounded(lambda: visit(errand), seconds))
 
 
 def _inflate(compressed: Path, to: Path) -> int:
@@ -153,61 +185,13 @@ def _inflate(compressed: Path, to: Path) -> int:
     return size
 
 
-def _attempt(options: UploadOptions, log: Path, size: int) -> Outcome:
-    kit = read_kit(options.kit, options.server)
-    if kit.participant == options.client_name:
-        raise Failure(
-            Reason.KIT_IS_THE_SITE,
-            f"the kit is the site's own ({kit.participant!r}): connecting with it would evict the live client; "
-            "provision a participant of its own for the courier",
-            final=True,
-        )
-    probe(kit)
-    what = f"the error log of job {options.job_id} and client {options.client_name} ({size} bytes)"
-    with Courier(kit) as courier:
-        may_look = courier.log_in()
-        if may_look:
-            stored = _is_stored(courier, options, log)
-            if stored:
-                return Outcome(EXIT_DELIVERED, Reason.UPLOADED, f"{kit.target} has {what} already", size, verified=True)
-            may_look = stored is not None
-        courier.send(log, options.job_id, options.client_name)
-        if not may_look:
-            return Outcome(
-                EXIT_DELIVERED,
-                Reason.UPLOADED_UNVERIFIED,
-                f"{kit.target} took {what}; {kit.participant!r} may not look whether it is stored",
-                size,
-            )
-        if not _is_stored(courier, options, log):
-            raise Failure(
-                Reason.NOT_STORED,
-                f"{kit.target} took {what} and did not store it: the site may forbid log streaming there, "
-                "or another upload for this job and client ran at the same time",
-            )
-    return Outcome(EXIT_DELIVERED, Reason.UPLOADED, f"{kit.target} stored {what}", size, verified=True)
-
-
-def _is_stored(courier: Courier, options: UploadOptions, log: Path) -> bool | None:
-    """Tell whether the server has this log, or one that goes on after it; None where the kit may not look.
-
-    The site's own upload of a finished job may have come before, with what was written after the capture.
-    """
-    copy = log.with_name("stored")
-    found = courier.fetch(options.job_id, options.client_name, copy)
-    if not found:
-        return found
-    with log.open("rb") as ours, copy.open("rb") as theirs:
-        return all(theirs.read(len(piece)) == piece for piece in iter(lambda: ours.read(_PIECE), b""))
-
-
-def _bounded(attempt: Callable[[], Outcome], seconds: float) -> Outcome:
+def _bounded(attempt: Callable[[], Visit], seconds: float) -> Visit:
     """Run one attempt for so long at most.
 
     One that hangs is the last in this process: its threads may still write to the server's one staging file for
     this job and client. Another pod begins afresh.
     """
-    ends: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+    ends: queue.SimpleQueue[Visit | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:
