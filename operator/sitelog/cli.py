@@ -70,6 +70,7 @@ def webhook(
 def controller(
     root_namespace: RootNamespace,
     upload_image: Annotated[str, typer.Option(envvar="SITELOG_UPLOAD_IMAGE", help="Image of upload Jobs.")],
+    gate_role: Annotated[str, typer.Option(envvar="SITELOG_GATE_ROLE", help="ClusterRole of injected gates.")],
     certificate_secret: Annotated[
         str, typer.Option(envvar="SITELOG_CERTIFICATE_SECRET", help="Secret to keep the webhook's certificate in.")
     ] = "",
@@ -109,6 +110,7 @@ def controller(
                 webhook_configuration=webhook_configuration,
                 webhook_hosts=tuple(webhook_host or ()),
                 upload_image=upload_image,
+                gate_role=gate_role,
                 sweep_interval=sweep_interval,
                 published_retention=published_retention,
                 certificate_lifetime=certificate_lifetime,

@@ -25,6 +25,7 @@ class ControllerSettings:
     webhook_configuration : the MutatingWebhookConfiguration whose caBundle goes with it.
     webhook_hosts : names and addresses that the certificate is good for.
     upload_image : image of upload Jobs whose policy names none.
+    gate_role : the ClusterRole that gates in FL clients' pods get in their namespace.
     sweep_interval, published_retention, certificate_lifetime : seconds.
     max_uploads : upload Jobs that may run at a time.
     excluded_namespaces : those that the webhook never sees; the controller leaves them alone, too.
@@ -36,6 +37,7 @@ class ControllerSettings:
     webhook_configuration: str
     webhook_hosts: tuple[str, ...]
     upload_image: str
+    gate_role: str
     sweep_interval: float
     published_retention: float
     certificate_lifetime: float

@@ -195,6 +195,7 @@ def test_what_the_gate_published_long_ago_is_removed(
         "controller",
         f"--root-namespace={NAMESPACE}",
         "--upload-image=none",
+        f"--gate-role=sitelog-{NAMESPACE}-gate",
         "--published-retention=1s",
         "--sweep-interval=1s",
         directory=tmp_path,

@@ -14,6 +14,7 @@ from sitelog.telemetry.metrics import POLICIES_SYNCED
 from .alignment import Alignment
 from .certificates import Certificates
 from .error_logs import ErrorLogs
+from .gates import Gates
 from .handlers import SELECTORS, register
 from .revocation import Revocation
 from .status import StatusKeeper
@@ -36,7 +37,14 @@ async def run(settings: ControllerSettings) -> None:
         image=settings.upload_image,
         max_uploads=settings.max_uploads,
     )
-    sweeper = _sweeper(settings, client, book, error_logs)
+    gates = Gates(
+        client,
+        book,
+        root_namespace=settings.root_namespace,
+        role=settings.gate_role,
+        excluded=settings.excluded_namespaces,
+    )
+    sweeper = _sweeper(settings, client, book, error_logs, gates)
     registry = new_registry()
     keep_policies(registry, client, book, changed=sweeper.happened)
     register(registry, error_logs, sweeper)
@@ -47,19 +55,22 @@ async def run(settings: ControllerSettings) -> None:
     alive = {"sweeping": lambda: sweeper.age < _STUCK + settings.sweep_interval}
     try:
         async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:
-            sweeping = tasks.create_task(_sweep(client, book, sweeper))
+            running = [tasks.create_task(_when_synced(client, book, run)) for run in (sweeper.run, gates.follow)]
             await kopf.operator(registry=registry, settings=operator_settings, clusterwide=True, standalone=True)
-            sweeping.cancel()
+            for task in running:
+                task.cancel()
     finally:
         await client.close()
 
 
-async def _sweep(client: KubeClient, book: PolicyBook, sweeper: Sweeper) -> None:
+async def _when_synced(client: KubeClient, book: PolicyBook, run: Look) -> None:
     await sync_policies(client, book)
-    await sweeper.run()
+    await run()
 
 
-def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook, error_logs: ErrorLogs) -> Sweeper:
+def _sweeper(
+    settings: ControllerSettings, client: KubeClient, book: PolicyBook, error_logs: ErrorLogs, gates: Gates
+) -> Sweeper:
     alignment = Alignment(
         client,
         book,
@@ -72,7 +83,7 @@ def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook,
 
     async def tell() -> None:
         if not alignment.behind:  # else the change asks for another round at once
-            await status.look(lambda: error_logs.unmarked, revocation.unstopped, alignment.would_be)
+            await status.look(lambda: error_logs.unmarked, revocation.unstopped, gates.missing, alignment.would_be)
 
     looks: dict[str, Look] = {}
     if settings.certificate_secret:
@@ -86,6 +97,7 @@ def _sweeper(settings: ControllerSettings, client: KubeClient, book: PolicyBook,
         ).look
     looks |= {
         "alignment": alignment.look,
+        "gates": gates.look,
         "pods": error_logs.look_at_pods,
         "upload Jobs": error_logs.look_at_jobs,
         "job pods that stream": revocation.look,

@@ -35,6 +35,7 @@ class _Seen:
     counts : ConfigMaps by decision.
     stuck, disagreeing : those that cannot be brought into line, and site files that forbid where the policy allows.
     unstopped : job pods that go on streaming under its prohibition.
+    ungated : FL clients' pods without the gate that it asks for.
     would_be : ConfigMaps by what would be decided if the policy were enforced.
     """
 
@@ -42,6 +43,7 @@ class _Seen:
     stuck: list[str] = field(default_factory=list)
     disagreeing: list[str] = field(default_factory=list)
     unstopped: list[str] = field(default_factory=list)
+    ungated: list[str] = field(default_factory=list)
     would_be: Counter[str] = field(default_factory=Counter)
 
 
@@ -57,6 +59,7 @@ class StatusKeeper:
         self,
         unmarked: Callable[[], set[str]],
         unstopped: Mapping[str, list[str]],
+        ungated: Mapping[str, list[str]],
         would_be: Mapping[str, Counter[str]],
     ) -> None:
         """Write each status that is not true.
@@ -65,11 +68,14 @@ class StatusKeeper:
         ----------
         unmarked : gives the uids whose counts are not settled yet.
         unstopped : job pods that go on streaming, by the policy that forbids.
+        ungated : FL clients' pods without the gate, by the policy that asks for it.
         would_be : what would be decided about ConfigMaps, by the policy in mode DryRun.
         """
         seen = await self._configmaps()
         for key, pods in unstopped.items():
             seen.setdefault(key, _Seen()).unstopped = sorted(pods)
+        for key, pods in ungated.items():
+            seen.setdefault(key, _Seen()).ungated = sorted(pods)
         for key, counts in would_be.items():
             seen.setdefault(key, _Seen()).would_be = counts
         bodies = await list_policies(self._client, self._book)
@@ -128,6 +134,9 @@ class StatusKeeper:
             if policy.on_revoke is OnRevoke.DELETE_PODS:
                 message = f"job pods from before stream until they have ended: {shown}; they are being deleted"
             return "False", Reason.STREAMING_NOT_STOPPED, message
+        if seen.ungated:
+            message = f"FL clients run without the gate: {_some(seen.ungated)}; what to do is in their Events"
+            return "False", Reason.GATE_MISSING, message
         if policy.mode is Mode.DRY_RUN:
             return "True", Reason.DRY_RUN, "nothing is changed or refused; warnings and wouldBe tell what would be"
         if over := self._overriding(policy):

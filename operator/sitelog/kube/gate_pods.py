@@ -8,6 +8,7 @@ from sitelog.core.client_command import ClientCommandError, is_client_command, t
 from sitelog.core.names import (
     ANNOTATION_POLICY,
     ANNOTATION_REASON,
+    CLIENT_MODULE,
     GATE,
     GATE_FAILURE_POLICY,
     GATE_FOLDER,
@@ -16,6 +17,7 @@ from sitelog.core.names import (
     LABEL_GATE,
     Reason,
 )
+from sitelog.core.policy import Policy
 
 DEFAULT_ACCOUNT: Final = "default"  # NVFlare's job pods, and the foreign code in them, run under it
 _ROOT: Final = 0
@@ -103,6 +105,14 @@ def shared_account(pod: ClientPod) -> str:
     return (
         f"{pod} runs under the ServiceAccount {DEFAULT_ACCOUNT}, which job pods use too, so its gate gets no right to"
         " publish job configurations; give the FL client a ServiceAccount of its own"
+    )
+
+
+def unsupported(pod: ClientPod, policy: Policy, error: ClientCommandError) -> str:
+    """Say why a pod does not get the gate, and what to do."""
+    return (
+        f"{pod}: SiteLogPolicy {policy.key} asks for the gate, and it cannot be put in, because {error}; start the"
+        f" client as NVFlare's chart does, by -m {CLIENT_MODULE}, or with the gate by -m sitelog.gate"
     )
 
 

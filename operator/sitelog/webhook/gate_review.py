@@ -4,9 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sitelog.core.client_command import ClientCommandError
-from sitelog.core.names import CLIENT_MODULE, Decision, Reason
+from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, if_enforced, in_force
-from sitelog.kube.gate_pods import DEFAULT_ACCOUNT, ClientPod, parse_client_pod, put_gate_in, shared_account
+from sitelog.kube.gate_pods import (
+    DEFAULT_ACCOUNT,
+    ClientPod,
+    parse_client_pod,
+    put_gate_in,
+    shared_account,
+    unsupported,
+)
 from sitelog.kube.pods import parse_job_pod
 
 from .reviews import Review, with_rehearsal
@@ -42,12 +49,8 @@ def _enforced(body: Mapping[str, Any], pod: ClientPod, force: InForce, image: st
             fail_closed=force.log_streaming is LogStreaming.FORBIDDEN,
         )
     except ClientCommandError as error:
-        message = (
-            f"{pod}: SiteLogPolicy {asking.key} asks for the gate, and it cannot be put in, because {error};"
-            f" start the client as NVFlare's chart does, by -m {CLIENT_MODULE}, or with the gate by -m sitelog.gate"
-        )
         code = Reason.COMMAND_UNSUPPORTED.value
-        return Review(str(pod), code, code, asking.key, warnings=(message,))
+        return Review(str(pod), code, code, asking.key, warnings=(unsupported(pod, asking, error),))
     code = Reason.GATE_INJECTED.value
     warnings = (shared_account(pod),) if pod.account == DEFAULT_ACCOUNT else ()
     return Review(str(pod), code, code, asking.key, merge=merge, warnings=warnings)
