@@ -22,5 +22,10 @@ def pods(kubelet: PlayedKubelet, namespace: str) -> JobPods:
 @pytest.fixture
 def spec(uploader: StandInUploader) -> dict[str, Any]:
     """A policy under which error logs go to the stand-in."""
-    error_log = {"upload": "Enabled", "courierSecretName": "courier", "image": uploader.image}
+    error_log = {
+        "upload": "Enabled",
+        "courierSecretName": "courier",
+        "image": uploader.image,
+        "capture": "ContainerLog",
+    }
     return {"clientName": "site-1", "errorLog": error_log}

@@ -52,6 +52,7 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
     pods.end("code", 3)
     pods.end("caught", 0)
     kubelet.evict(namespace, "evicted")
+    kubelet.wait_followed(namespace, "deleted")
     kubelet.delete(namespace, "deleted")
     kubelet.set_waiting(namespace, "image", "ErrImagePull", "not found")
     kubelet.event(made["image"], "Failed", 'Failed to pull image "nvjob:1": not found')
@@ -62,16 +63,12 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
     status = {"phase": "Failed", "reason": "Evicted", "message": "the node is short of memory"}
     pods.api.patch(f"/api/v1/namespaces/{namespace}/pods/unstarted/status", {"status": status})
 
-    gone = re.escape("the pod was gone before it could be read")
     wanted: dict[str, tuple[bytes, str]] = {
         "oom": (BROKEN, RECORD % ("%s", r"OOMKilled: the container ran out of memory and was killed \(.*\)")),
         "code": (BROKEN, RECORD % ("%s", "Error: the process ended with exit code 3")),
         "caught": (BROKEN, ""),
         "evicted": (BROKEN, RECORD % ("%s", r"Evicted: .*low on resource.*")),
-        "deleted": (
-            b"",
-            LOST % ("%s", gone) + RECORD % ("%s", "Deleted: .* was deleted while the job was running"),
-        ),
+        "deleted": (BROKEN, RECORD % ("%s", "Deleted: .* was deleted while the job was running, exit code 137")),
         "image": (b"", RECORD % ("%s", r'ImagePull: the image could not be pulled \(Failed: .*"nvjob:1": not found\)')),
         "nowhere": (b"", RECORD % ("%s", r"Unschedulable: no node could take the pod \(.*Insufficient memory.\)")),
         "unstarted": (
@@ -202,7 +199,7 @@ def test_a_real_server_gets_it_when_its_courier_comes(
     tmp_path_factory: Any,
 ) -> None:
     job_id = federation.submit(write_job(tmp_path_factory.mktemp("job"), "quick"))
-    error_log = {"upload": "Enabled", "courierSecretName": "courier"}
+    error_log = {"upload": "Enabled", "courierSecretName": "courier", "capture": "ContainerLog"}
     installation.policy(pods.namespace, clientName=SITE, errorLog=error_log)
     pod = pods.die("real", job_id, client=SITE)
 

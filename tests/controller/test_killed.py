@@ -170,10 +170,11 @@ def test_a_job_without_its_log_whose_pod_is_gone_says_so(
     trap.wait()
     controllers.kill()
     trap.open()
+    pods.let_go("lost")
     pods.kubelet.delete(pods.namespace, "lost")
     assert pods.job(pod)["spec"]["suspend"] is True
 
-    controllers.start_when("sitelog.controller.error_logs._ORPHANED = 1.0")  # nobody waits for a minute
+    controllers.start_when("sitelog.controller.uploads._ORPHANED = 1.0")  # nobody waits for a minute
     ((_, log),) = wait_for(lambda: uploader.stored("lost"), 30, "what can still be told")
     subject = re.escape(f"Pod {pods.namespace}/lost")
     first, last = log.decode().splitlines()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sitelog.core.error_log import ErrorRecords, closing_record, cut, join, lost_notice, pack
 from sitelog.core.outcome import End, PodEnd, pod_end
 from sitelog.core.pod import JobPod
-from sitelog.core.upload import compose
+from sitelog.core.upload import Captured, compose
 from support import recorded
 
 ENOUGH = 10**6
@@ -37,10 +37,9 @@ lines = st.lists(
 ).map(b"".join)
 
 
-def records(log: bytes, max_bytes: int = ENOUGH) -> bytes:
-    keeper = ErrorRecords(max_bytes)
-    keeper.feed(log)
-    return keeper.finish()
+def records(*pieces: bytes) -> bytes:
+    keeper = ErrorRecords()
+    return b"".join([keeper.feed(piece) for piece in pieces] + [keeper.finish()])
 
 
 @pytest.mark.parametrize(("case", "copy"), COPIES)
@@ -64,10 +63,8 @@ def test_it_does_not_matter_how_the_log_is_cut_into_pieces(data: st.DataObject) 
     name = data.draw(st.sampled_from(["fail.sf", "slow.sf", "cfgerr", "oom", ""]))
     log = recorded.file(name, "stdout_f.txt") if name else data.draw(lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(log)), max_size=20)))
-    keeper = ErrorRecords(ENOUGH)
-    for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
-        keeper.feed(log[start:end])
-    assert keeper.finish() == records(log)
+    pieces = [log[start:end] for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True)]
+    assert records(*pieces) == records(log)
 
 
 @given(lines)
@@ -79,31 +76,27 @@ def test_every_error_record_is_kept_and_no_other(log: bytes) -> None:
     assert records(found) == found
 
 
-@given(lines, st.integers(4096, 5000))
-def test_a_long_log_keeps_its_end_within_the_limit(log: bytes, limit: int) -> None:
-    log *= 20
-    found = records(log, limit)
-    whole = records(log)
-    assert len(found) <= limit
-    if len(whole) > limit:
-        notice, _, rest = found.partition(b"\n")
-        assert whole.endswith(rest)
-        assert f"first {len(whole) - len(rest)} bytes".encode() in notice
-    elif len(whole) <= limit - 200:
-        assert found == whole
+def test_nobody_waits_for_the_end_of_an_endless_line() -> None:
+    keeper = ErrorRecords()
+    assert keeper.feed(RECORD[:-1]) == b""
+    piece = b"x" * 10_000
+    assert keeper.feed(piece) == RECORD[:-1] + piece
+    assert keeper.feed(piece) == piece
+    assert keeper.feed(b"\n2026-01-01 10:00:00,000 - Worker - INFO - on" + piece + piece) == b"\n"
+    assert keeper.feed(piece + b"\n" + RECORD) == RECORD
 
 
-@given(st.binary(max_size=3000), st.integers(300, 2000))
-def test_cut_keeps_the_end_and_says_what_is_missing(log: bytes, limit: int) -> None:
-    found = cut(log, limit)
+@given(st.binary(max_size=3000), st.integers(300, 2000), st.integers(0, 10**9))
+def test_cut_keeps_the_end_and_says_what_is_missing(log: bytes, limit: int, missing: int) -> None:
+    found = cut(log, limit, missing)
     assert len(found) <= limit
-    if len(log) <= limit:
+    if len(log) <= limit and not missing:
         assert found == log
     else:
         notice, _, rest = found.partition(b"\n")
         assert log.endswith(rest)
-        assert rest
-        assert f"first {len(log) - len(rest)} bytes".encode() in notice
+        assert rest or not log
+        assert f"first {missing + len(log) - len(rest)} bytes".encode() in notice
 
 
 def test_the_closing_record_is_one_of_nvflares_form() -> None:
@@ -124,14 +117,14 @@ def test_every_death_is_told_in_the_log_and_no_success(case: str) -> None:
     pod = recorded.pods(case)[-1][1]
     end = pod_end(pod, gone=True, events=recorded.events(case))
     assert end is not None
-    log = compose(pod, end, b"", None, ENOUGH)
+    log = compose(pod, end, Captured(), ENOUGH)
     assert (log == b"") is (end.end is End.COMPLETED)
     assert (f": {end.end.value}: ".encode() in log) is end.died
     assert records(log) == log
 
 
 def test_a_lost_log_is_told_before_the_end() -> None:
-    log = compose(POD, OOM, RECORD.rstrip(b"\n"), "the container is gone", ENOUGH)
+    log = compose(POD, OOM, Captured(RECORD.rstrip(b"\n"), lost="the container is gone"), ENOUGH)
     first, lost, closing = log.splitlines(keepends=True)
     assert first == RECORD
     assert b"the job's own error log is lost: the container is gone" in lost
@@ -139,7 +132,7 @@ def test_a_lost_log_is_told_before_the_end() -> None:
 
 
 def test_the_closing_record_survives_the_limit() -> None:
-    log = compose(POD, OOM, RECORD * 1000, None, 4096)
+    log = compose(POD, OOM, Captured(RECORD * 1000), 4096)
     assert len(log) <= 4096
     assert log.endswith(closing_record(POD, OOM))
 

@@ -26,7 +26,7 @@ ENDS = {
     "stream": (End.COMPLETED, "exit code 0", True),
     "stuck": (End.DELETED, "while the job was running", False),
     "stuck.sf": (End.DELETED, "while the job was running", False),
-    "stuck.sfz": (End.SIGNALLED, "signal 9", True),
+    "stuck.sfz": (End.DELETED, "while the job was running, exit code 137", True),
 }
 
 
@@ -70,6 +70,31 @@ MADE_UP = {
     "node shut down": (job_pod(phase="Failed", reason="Terminated", state=Terminated(143)), End.EVICTED),
     "deadline": (job_pod(phase="Failed", reason="DeadlineExceeded"), End.DEADLINE_EXCEEDED),
     "node lost": (job_pod(phase="Failed", reason="NodeLost"), End.NODE_LOST),
+    "drained": (
+        job_pod(
+            state=Terminated(137, "Error", "2026-01-01T00:00:40Z"),
+            deleted_at="2026-01-01T00:00:30Z",
+            deletion_asked_at="2026-01-01T00:00:00Z",
+            disruption="EvictionByEvictionAPI",
+        ),
+        End.EVICTED,
+    ),
+    "killed, and deleted afterwards": (
+        job_pod(
+            state=Terminated(137, "Error", "2026-01-01T00:00:10Z"),
+            deleted_at="2026-01-01T00:00:50Z",
+            deletion_asked_at="2026-01-01T00:00:20Z",
+        ),
+        End.SIGNALLED,
+    ),
+    "out of memory, and deleted": (
+        job_pod(
+            state=Terminated(137, "OOMKilled", "2026-01-01T00:00:30Z"),
+            deleted_at="2026-01-01T00:00:50Z",
+            deletion_asked_at="2026-01-01T00:00:20Z",
+        ),
+        End.OOM_KILLED,
+    ),
     "failed without a word": (job_pod(phase="Failed"), End.ERROR),
     "succeeded without a word": (job_pod(phase="Succeeded"), End.COMPLETED),
     "SIGTERM": (job_pod(state=Terminated(143, "Error")), End.SIGNALLED),
@@ -110,6 +135,19 @@ def test_a_pod_that_is_gone(case: str) -> None:
     found = pod_end(pod, gone=True, events=events)
     assert found is not None
     assert found.end is end
+
+
+def test_a_node_that_does_not_answer_is_lost() -> None:
+    found = pod_end(job_pod(phase="Running", running=True, deleted_at="2026-01-01T00:00:30Z"), silent=True)
+    assert found is not None
+    assert (found.end, found.at) == (End.NODE_LOST, "2026-01-01T00:00:30Z")
+
+
+def test_a_container_of_which_the_kubelet_knows_nothing_ended_as_the_events_say() -> None:
+    pod = job_pod(phase="Failed", state=Terminated(137, "ContainerStatusUnknown"), deleted_at="2026-01-01T00:00:30Z")
+    found = pod_end(pod, events=(PodEvent("Warning", "Failed", "Failed to pull image x: not found"),))
+    assert found is not None
+    assert found.end is End.IMAGE_PULL
 
 
 def test_what_kubernetes_says_fits_on_one_line() -> None:

@@ -59,6 +59,10 @@ class JobPods:
     def end(self, name: str, exit_code: int = 0, reason: str | None = None) -> None:
         self.kubelet.terminate(self.namespace, name, exit_code=exit_code, reason=reason)
 
+    def let_go(self, name: str) -> None:
+        """Take the finalizer away, as somebody may who is tired of waiting."""
+        self.api.patch(f"/api/v1/namespaces/{self.namespace}/pods/{name}", {"metadata": {"finalizers": None}})
+
     def die(self, name: str, job_id: str | None = None, *, client: str = "site-1") -> Json:
         """Create one that runs, logs and is killed for its memory."""
         pod = self.run(name, job_id, client=client)

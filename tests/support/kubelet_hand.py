@@ -5,6 +5,7 @@ import http.client
 from support.control_plane_api import STRATEGIC_MERGE_PATCH, Api, ApiError, Json
 from support.kubelet_logs import LogStore
 from support.kubelet_status import SIGKILLED, container_status, now, pod_status, running, terminated, waiting
+from support.wait import wait_for
 
 
 class PodsByHand:
@@ -58,6 +59,13 @@ class PodsByHand:
         logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
         logs.current(container or pod["spec"]["containers"][0]["name"]).append(data)
 
+    def wait_followed(self, namespace: str, name: str, container: str | None = None) -> None:
+        """Wait until somebody follows a container's log (None: the first regular container)."""
+        pod = self._pod(namespace, name)
+        logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
+        log = logs.current(container or pod["spec"]["containers"][0]["name"])
+        wait_for(log.followed.is_set, 20, f"somebody to follow the log of {name}")
+
     def terminate(
         self,
         namespace: str,
@@ -108,10 +116,15 @@ class PodsByHand:
         self._write(pod, "Failed", {}, {"reason": "Evicted", "message": message}, condition)
 
     def delete(self, namespace: str, name: str, grace: int = 0) -> None:
-        """Delete a pod. Without grace it is gone at once, with its logs, as NVFlare's launcher does it."""
+        """Delete a pod. Without grace its logs are gone at once, as NVFlare's launcher does it.
+
+        The pod too, unless a finalizer holds it: then it has ended.
+        """
         pod = self._pod(namespace, name)
-        self.api.delete(pod_path(pod), {"gracePeriodSeconds": grace})
+        left = self.api.delete(pod_path(pod), {"gracePeriodSeconds": grace})
         if grace == 0:
+            if left["metadata"].get("finalizers") and pod["status"].get("phase") == "Running":
+                self.terminate(namespace, name, exit_code=SIGKILLED)
             self._logs.drop(namespace, name, pod["metadata"]["uid"])
 
     def event(self, pod: Json, reason: str, message: str, kind: str = "Warning") -> None:

@@ -25,6 +25,7 @@ class ContainerLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
         self.ended = threading.Event()
+        self.followed = threading.Event()  # somebody follows it, or did
 
     def append(self, data: bytes) -> None:
         """Write as the container would."""
@@ -36,6 +37,8 @@ class ContainerLog:
     ) -> Iterator[bytes]:
         """Yield what is there and, when following, what comes until the container ends or `stopped`."""
         left = limit_bytes
+        if follow:
+            self.followed.set()
         with self.path.open("rb") as file:
             if tail_lines is not None:
                 file.seek(_tail_offset(file.read(), tail_lines))

@@ -20,10 +20,9 @@ from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundErr
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.policies import PolicyBook
+from sitelog.kube.times import seconds_since
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS
-
-from .capture import seconds_since
 
 _PAGE: Final = 50  # ConfigMaps in memory at a time: each may be a MiB
 _TOGETHER: Final = 16  # of them worked on at a time: most of it is waiting for the API server

@@ -16,9 +16,11 @@ from .certificates import Certificates
 from .error_logs import ErrorLogs
 from .gates import Gates
 from .handlers import SELECTORS, register
+from .records import Records
 from .revocation import Revocation
 from .status import StatusKeeper
 from .sweeper import Look, Sweeper
+from .uploads import Uploads
 
 _STUCK = 300.0  # seconds without a full round, after which the process is better started anew
 
@@ -30,13 +32,9 @@ async def run(settings: ControllerSettings) -> None:
     client = await KubeClient.connect()
     book = PolicyBook()
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
-    error_logs = ErrorLogs(
-        client,
-        book,
-        root_namespace=settings.root_namespace,
-        image=settings.upload_image,
-        max_uploads=settings.max_uploads,
-    )
+    records, root_namespace = Records(client), settings.root_namespace
+    uploads = Uploads(client, book, records, root_namespace=root_namespace, at_once=settings.max_uploads)
+    error_logs = ErrorLogs(client, book, uploads, records, root_namespace=root_namespace, image=settings.upload_image)
     gates = Gates(
         client,
         book,
@@ -44,7 +42,7 @@ async def run(settings: ControllerSettings) -> None:
         role=settings.gate_role,
         excluded=settings.excluded_namespaces,
     )
-    sweeper = _sweeper(settings, client, book, error_logs, gates)
+    sweeper = _sweeper(settings, client, book, error_logs, uploads, gates)
     registry = new_registry()
     keep_policies(registry, client, book, changed=sweeper.happened)
     register(registry, error_logs, sweeper)
@@ -69,7 +67,12 @@ async def _when_synced(client: KubeClient, book: PolicyBook, run: Look) -> None:
 
 
 def _sweeper(
-    settings: ControllerSettings, client: KubeClient, book: PolicyBook, error_logs: ErrorLogs, gates: Gates
+    settings: ControllerSettings,
+    client: KubeClient,
+    book: PolicyBook,
+    error_logs: ErrorLogs,
+    uploads: Uploads,
+    gates: Gates,
 ) -> Sweeper:
     alignment = Alignment(
         client,
@@ -83,7 +86,9 @@ def _sweeper(
 
     async def tell() -> None:
         if not alignment.behind:  # else the change asks for another round at once
-            await status.look(lambda: error_logs.unmarked, revocation.unstopped, gates.missing, alignment.would_be)
+            await status.look(
+                lambda: error_logs.unmarked | uploads.unmarked, revocation.unstopped, gates.missing, alignment.would_be
+            )
 
     looks: dict[str, Look] = {}
     if settings.certificate_secret:
@@ -99,7 +104,7 @@ def _sweeper(
         "alignment": alignment.look,
         "gates": gates.look,
         "pods": error_logs.look_at_pods,
-        "upload Jobs": error_logs.look_at_jobs,
+        "upload Jobs": uploads.look,
         "job pods that stream": revocation.look,
         "status": tell,
         "expired ConfigMaps": alignment.remove_expired,

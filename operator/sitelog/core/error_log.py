@@ -6,7 +6,6 @@ ERROR and above (`nvflare/fuel/utils/log_config.json`).
 
 import gzip
 import re
-from collections import deque
 from typing import Final
 
 from .outcome import PodEnd
@@ -15,61 +14,67 @@ from .pod import JobPod
 FILE_NAME: Final = "error_log.txt"
 _RECORD: Final = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - .+? - ([A-Z]+) - ")
 _LEVELS: Final = (b"ERROR", b"CRITICAL")
+_LONGEST_HEAD: Final = 4096  # bytes of a line after which nobody waits for its end to tell what it is
 _NOTICE_ROOM: Final = 200  # bytes kept free for the notice of what was cut
 
 
 class ErrorRecords:
-    """Takes a container's log piece by piece and keeps its error records, the last `max_bytes` of them.
+    """Picks the error records out of a container's log, piece by piece.
 
     A record starts with NVFlare's time, logger and level; the lines up to the next one belong to it.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._lines: deque[bytes] = deque()
-        self._kept = 0
-        self._lost = 0
-        self._rest = b""
+    def __init__(self) -> None:
+        self._start = b""  # of a line, as long as it may still be a record's
+        self._within_line = False
         self._in_error = False
 
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the log, cut wherever it may be."""
-        lines = (self._rest + piece).split(b"\n")
-        self._rest = lines.pop()
-        for line in lines:
-            self._line(line + b"\n")
+    def feed(self, piece: bytes) -> bytes:
+        """Take the next piece of the log, cut wherever it may be; return what of it belongs to error records."""
+        lines = (self._start + piece).split(b"\n")
+        self._start = b""
+        last = lines.pop()
+        kept = [self._line(line + b"\n") for line in lines]
+        if last and (self._within_line or len(last) > _LONGEST_HEAD):
+            kept.append(self._line(last))
+            self._within_line = True
+        else:
+            self._start = last
+        return b"".join(kept)
 
     def finish(self) -> bytes:
-        """Return the error log: empty if there was no error record."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = b""
-        notice = _cut_notice(self._lost) if self._lost else b""
-        return notice + b"".join(self._lines)
+        """Return what is left: the log may end without a new line."""
+        last, self._start = self._start, b""
+        return self._line(last) if last else b""
 
-    def _line(self, line: bytes) -> None:
-        if record := _RECORD.match(line):
+    def _line(self, line: bytes) -> bytes:
+        if not self._within_line and (record := _RECORD.match(line)):
             self._in_error = record[1] in _LEVELS
-        if not self._in_error:
-            return
-        self._lines.append(line)
-        self._kept += len(line)
-        while self._kept > self._max_bytes - _NOTICE_ROOM and len(self._lines) > 1:
-            dropped = len(self._lines.popleft())
-            self._kept -= dropped
-            self._lost += dropped
+        self._within_line = False
+        return line if self._in_error else b""
 
 
 def closing_record(pod: JobPod, end: PodEnd) -> bytes:
     """Write, in NVFlare's own form, the record that a job that died could not write itself."""
-    time = (end.at or pod.deleted_at or pod.created_at).rstrip("Z").replace("T", " ")[:19]
-    return f"{time},000 - sitelog - CRITICAL - {pod}: {end.end.value}: {end.message}\n".encode()
+    return f"{_time(pod, end)},000 - sitelog - CRITICAL - {pod}: {end.end.value}: {end.message}\n".encode()
 
 
 def lost_notice(pod: JobPod, end: PodEnd, why: str) -> bytes:
     """Write the record that stands where the job's own error log should be."""
-    time = (end.at or pod.deleted_at or pod.created_at).rstrip("Z").replace("T", " ")[:19]
-    return f"{time},000 - sitelog - ERROR - {pod}: the job's own error log is lost: {why}\n".encode()
+    return _notice(pod, end, f"the job's own error log is lost: {why}")
+
+
+def partial_notice(pod: JobPod, end: PodEnd, why: str) -> bytes:
+    """Write the record that follows what could be had of the job's own error log."""
+    return _notice(pod, end, f"the job's own error log is partial: {why}")
+
+
+def _notice(pod: JobPod, end: PodEnd, text: str) -> bytes:
+    return f"{_time(pod, end)},000 - sitelog - ERROR - {pod}: {text}\n".encode()
+
+
+def _time(pod: JobPod, end: PodEnd) -> str:
+    return (end.at or pod.deleted_at or pod.created_at).rstrip("Z").replace("T", " ")[:19]
 
 
 def join(*parts: bytes) -> bytes:
@@ -77,15 +82,18 @@ def join(*parts: bytes) -> bytes:
     return b"".join(part if part.endswith(b"\n") or not part else part + b"\n" for part in parts)
 
 
-def cut(log: bytes, max_bytes: int) -> bytes:
-    """Keep the end of a log that is too long, from the start of a line, and say how much is missing."""
-    if len(log) <= max_bytes:
+def cut(log: bytes, max_bytes: int, missing: int = 0) -> bytes:
+    """Keep the end of a log that is too long, from the start of a line, and say how much is missing.
+
+    `missing`: bytes that stood before it and are gone already.
+    """
+    if not missing and len(log) <= max_bytes:
         return log
-    end = log[-(max_bytes - _NOTICE_ROOM) :]
+    end = log[max(0, len(log) - (max_bytes - _NOTICE_ROOM)) :]
     start = end.find(b"\n") + 1
     if 0 < start < len(end):
         end = end[start:]
-    return _cut_notice(len(log) - len(end)) + end
+    return _cut_notice(missing + len(log) - len(end)) + end
 
 
 def pack(log: bytes) -> bytes:

@@ -124,6 +124,7 @@ class Reason(str, Enum):
     JOB_POD_REMOVED = "JobPodRemoved"
     COMMAND_UNSUPPORTED = "CommandUnsupported"
     JOB_POD_LABELLED = "JobPodLabelled"
+    SIDECAR_ADDED = "SidecarAdded"
     JOB_ID_MISSING = "JobIdMissing"
     CLIENT_NAME_MISSING = "ClientNameMissing"
     CLIENT_NAME_MISMATCH = "ClientNameMismatch"

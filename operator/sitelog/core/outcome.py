@@ -49,25 +49,36 @@ _STATUS_REASONS = {
     "Terminated": End.EVICTED,  # by a node that shuts down gracefully
     "DeletionByPodGC": End.NODE_LOST,
 }
+_DISRUPTIONS = {
+    "EvictionByEvictionAPI": End.EVICTED,
+    "PreemptionByScheduler": End.EVICTED,
+    "TerminationByKubelet": End.EVICTED,
+    "DeletionByTaintManager": End.NODE_LOST,
+    "DeletionByPodGC": End.NODE_LOST,
+}
+_UNKNOWN = "ContainerStatusUnknown"  # a kubelet's word for a container of which it knows nothing
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
 _START_REASONS = ("RunContainerError", "CreateContainerConfigError", "CreateContainerError", "StartError")
 
 
-def pod_end(pod: JobPod, *, gone: bool = False, events: Sequence[PodEvent] = ()) -> PodEnd | None:
+def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Sequence[PodEvent] = ()) -> PodEnd | None:
     """Tell how a pod ended, or None while it has not.
 
     Parameters
     ----------
     pod : as last seen.
-    gone : the API no longer has it.
+    gone : the API no longer has it, or it is being deleted and never starts.
+    silent : it is being deleted, and its node has not said in good time that it has ended.
     events : about this pod; they outlive it, and are all that tells why one never started.
     """
-    if isinstance(pod.state, Terminated):
+    if isinstance(pod.state, Terminated) and pod.state.reason != _UNKNOWN:
         return _terminated(pod, pod.state)
-    if pod.phase in ("Failed", "Succeeded"):
+    if silent:
+        return PodEnd(End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at)
+    if pod.phase in ("Failed", "Succeeded") and not (pod.deleted_at and pod.reason not in _STATUS_REASONS):
         end = _STATUS_REASONS.get(pod.reason, End.ERROR if pod.phase == "Failed" else End.COMPLETED)
         return PodEnd(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
-    if not gone:
+    if not gone and pod.phase not in ("Failed", "Succeeded"):
         return None
     return _vanished(pod, events)
 
@@ -83,6 +94,9 @@ def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
         end, message = End.START_ERROR, f"the container could not start ({state.reason}, exit code {code})"
     elif code == 0:
         end, message = End.COMPLETED, "the process ended with exit code 0"
+    elif 128 < code < 160 and pod.deletion_asked_at and state.finished_at >= pod.deletion_asked_at:  # noqa: PLR2004
+        end = _DISRUPTIONS.get(pod.disruption, End.DELETED)
+        message = _said(f"the pod was deleted while the job was running, exit code {code}", pod.disruption, "")
     elif 128 < code < 160:  # noqa: PLR2004 - 128 + the signal's number, as shells and runtimes write it
         end, message = End.SIGNALLED, f"the process was ended by signal {code - 128} (exit code {code})"
     else:
@@ -93,7 +107,8 @@ def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
 def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR0911 - one for each way to vanish
     """Tell about a pod that was deleted before its container ended."""
     if pod.running:
-        return PodEnd(End.DELETED, "the pod was deleted while the job was running", pod.deleted_at)
+        end = _DISRUPTIONS.get(pod.disruption, End.DELETED)
+        return PodEnd(end, _said("the pod was deleted while the job was running", pod.disruption, ""), pod.deleted_at)
     waiting = pod.state.reason if isinstance(pod.state, Waiting) else ""
     warnings = [event for event in events if event.type == "Warning"]
     for event in warnings:

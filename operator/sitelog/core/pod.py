@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,12 @@ class JobPod:
     state : what that container does: None while unknown or running.
     running : whether it was last seen running.
     unschedulable : the scheduler's message where it found no node, else empty.
-    deleted_at : RFC 3339 time of the deletion, or empty.
+    disruption : why something of the cluster's ends the pod (reason of its condition DisruptionTarget), or empty.
+    node : where it was put, or empty.
+    deleted_at : RFC 3339 time at which a deletion takes effect, or empty.
+    deletion_asked_at : when it was asked for: earlier by the grace period.
+    sidecar : the sidecar that copies the error log; None where the pod has none.
+    held : whether its finalizer keeps the pod until its error log is captured.
     """
 
     namespace: str
@@ -48,11 +54,30 @@ class JobPod:
     state: Terminated | Waiting | None = None
     running: bool = False
     unschedulable: str = ""
+    disruption: str = ""
+    node: str = ""
     deleted_at: str = ""
+    deletion_asked_at: str = ""
     created_at: str = ""
+    sidecar: "Sidecar | None" = None
+    held: bool = False
+
+    @property
+    def never_starts(self) -> bool:
+        """Whether it is being deleted, and nothing in it has been started: no kubelet starts it any more."""
+        started = self.running or isinstance(self.state, Terminated) or self.sidecar is Sidecar.RUNNING
+        return bool(self.deleted_at) and not started
 
     def __str__(self) -> str:
         return f"Pod {self.namespace}/{self.name}"
+
+
+class Sidecar(Enum):
+    """What the sidecar does."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True)

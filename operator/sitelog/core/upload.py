@@ -44,18 +44,31 @@ def plan_upload(pod: JobPod, force: InForce) -> Skip | Plan | None:
     return Plan(identity, settings)
 
 
-def compose(pod: JobPod, end: PodEnd, records: bytes, lost: str | None, max_bytes: int) -> bytes:
-    """Put the error log together; empty if there is nothing to send.
+@dataclass(frozen=True)
+class Captured:
+    """What could be had of a job's own error log.
 
-    Parameters
+    Attributes
     ----------
-    records : error records that were captured.
-    lost : why the job's own log could not be read, or None if it was.
-    max_bytes : the end is kept.
+    log : its end, as much as was kept.
+    missing : bytes of it that stood before.
+    partial : why bytes may be missing beside those, or None.
+    lost : why there is nothing of it, or None.
     """
-    parts = [records]
-    if lost:
-        parts.append(error_log.lost_notice(pod, end, lost))
+
+    log: bytes = b""
+    missing: int = 0
+    partial: str | None = None
+    lost: str | None = None
+
+
+def compose(pod: JobPod, end: PodEnd, captured: Captured, max_bytes: int) -> bytes:
+    """Put the error log together; empty if there is nothing to send. Of a longer one the end is kept."""
+    parts = [captured.log]
+    if captured.partial:
+        parts.append(error_log.partial_notice(pod, end, captured.partial))
+    if captured.lost:
+        parts.append(error_log.lost_notice(pod, end, captured.lost))
     if end.died:
         parts.append(error_log.closing_record(pod, end))
-    return error_log.cut(error_log.join(*parts), max_bytes)
+    return error_log.cut(error_log.join(*parts), max_bytes, captured.missing)

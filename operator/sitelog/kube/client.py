@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -15,6 +15,8 @@ _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500  # objects a page of a list
 _ONE_REQUEST = aiohttp.ClientTimeout(total=30.0)
+# A log may be silent for hours. But a server that has vanished says nothing either: it is asked anew now and then.
+_FOLLOWING = aiohttp.ClientTimeout(sock_connect=30.0, sock_read=900.0)
 # The server ends a watch; one that has vanished never says so.
 _WATCH_SECONDS: Final = 300
 _WATCHING: Final = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30.0, sock_connect=30.0)
@@ -68,11 +70,12 @@ class KubeClient:
     @classmethod
     async def connect(cls) -> "KubeClient":
         """Connect as KUBECONFIG says where it is set, else as the pod's service account."""
+        configuration = client.Configuration(connection_pool_maxsize=0)  # no limit: each followed log takes one
         if kubeconfig := os.environ.get("KUBECONFIG"):
-            await config.load_kube_config(kubeconfig, persist_config=False)
+            await config.load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
         else:
-            config.load_incluster_config()
-        return cls(client.ApiClient())
+            config.load_incluster_config(client_configuration=configuration)
+        return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -114,22 +117,23 @@ class KubeClient:
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self._json("DELETE", resource, body=options)
 
-    async def log(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
-        """Read a container's log piece by piece."""
+    async def follow_log(self, namespace: str, pod: str, container: str) -> AsyncGenerator[bytes]:
+        """Read a container's log piece by piece, from its beginning until the container has ended."""
         resource = path("v1", "pods", namespace, pod, "log")
-        response = await self._request("GET", resource, query={"container": container})
+        query = {"container": container, "follow": "true"}
+        response = await self._request("GET", resource, query=query, limits=_FOLLOWING)
         try:
             async for piece in response.content.iter_chunked(_LOG_CHUNK):
                 yield piece
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(_NO_STATUS, "ConnectionLost", f"GET {resource}: {type(error).__name__}") from None
         finally:
-            response.release()
+            response.close()  # it may not be at its end
 
     async def watch(self, resource: str, **query: str) -> AsyncIterator[None]:
         """Tell of each object that is there, and each change, until the server ends it after five minutes."""
         asked = {**query, "watch": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
-        response = await self._request("GET", resource, query=asked, accept=_METADATA, timeout=_WATCHING)
+        response = await self._request("GET", resource, query=asked, accept=_METADATA, limits=_WATCHING)
         try:
             async for piece in response.content.iter_any():
                 for _ in range(piece.count(b"\n")):
@@ -156,7 +160,7 @@ class KubeClient:
         body: Any = None,
         content_type: str = _JSON,
         accept: str = _JSON,
-        timeout: aiohttp.ClientTimeout = _ONE_REQUEST,  # noqa: ASYNC109 - it is the library's that is given on
+        limits: aiohttp.ClientTimeout = _ONE_REQUEST,
     ) -> aiohttp.ClientResponse:
         target = f"{resource}?{urlencode(query)}" if query else resource
         headers = {"Accept": accept, "Content-Type": content_type}
@@ -165,7 +169,7 @@ class KubeClient:
         )
         method, url, headers, body = request[:4]
         try:
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=limits)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiError(_NO_STATUS, "Unreachable", f"{method} {resource}: {type(error).__name__}: {error}") from None
         response: aiohttp.ClientResponse = answer.response

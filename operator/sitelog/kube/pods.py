@@ -1,11 +1,14 @@
 """Pods and their Events, from JSON to `core.pod` values."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
+from sitelog.core.names import FINALIZER_ERROR_LOG, SIDECAR
+from sitelog.core.pod import JobPod, PodEvent, Sidecar, Terminated, Waiting
 from sitelog.core.worker_command import forbid_streaming, is_job_command, may_stream
 
+_INITIALIZING: Final = ("PodInitializing", "ContainerCreating", "")
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 
@@ -16,6 +19,8 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
     if not argv:
         return None
     state, running = _state(status, name)
+    if isinstance(state, Waiting) and state.reason in _INITIALIZING:
+        state = _why_not_initialized(status) or state
     return JobPod(
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata.get("name") or metadata.get("generateName") or ""),
@@ -30,8 +35,13 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
         state=state,
         running=running,
         unschedulable=_unschedulable(status),
+        disruption=_condition(status, "DisruptionTarget").get("reason") or "",
+        node=(body.get("spec") or {}).get("nodeName") or "",
         deleted_at=metadata.get("deletionTimestamp") or "",
+        deletion_asked_at=_deletion_asked_at(metadata),
         created_at=metadata.get("creationTimestamp") or "",
+        sidecar=_sidecar(body, status),
+        held=FINALIZER_ERROR_LOG in (metadata.get("finalizers") or ()),
     )
 
 
@@ -94,8 +104,41 @@ def _state(status: Mapping[str, Any], container: str) -> tuple[Terminated | Wait
     return None, False
 
 
-def _unschedulable(status: Mapping[str, Any]) -> str:
+def _why_not_initialized(status: Mapping[str, Any]) -> Waiting | None:
+    """Return what the job's container waits for, where that is another one that cannot start."""
+    for entry in status.get("initContainerStatuses") or ():
+        waiting = (entry.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason", "") not in _INITIALIZING:
+            return Waiting(waiting["reason"], waiting.get("message") or "")
+    return None
+
+
+def _condition(status: Mapping[str, Any], kind: str, reason: str = "") -> Mapping[str, Any]:
+    """Return a pod's condition, empty if there is none of this kind (and reason)."""
     for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return str(condition.get("message") or "no node fits")
-    return ""
+        if condition.get("type") == kind and (not reason or condition.get("reason") == reason):
+            return dict(condition)
+    return {}
+
+
+def _unschedulable(status: Mapping[str, Any]) -> str:
+    found = _condition(status, "PodScheduled", "Unschedulable")
+    return str(found.get("message") or "no node fits") if found else ""
+
+
+def _deletion_asked_at(metadata: Mapping[str, Any]) -> str:
+    """Return when a deletion was asked for: the API server adds the grace period to it."""
+    if not (takes_effect := metadata.get("deletionTimestamp")):
+        return ""
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    return (datetime.fromisoformat(takes_effect) - grace).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sidecar(body: Mapping[str, Any], status: Mapping[str, Any]) -> Sidecar | None:
+    containers = (body.get("spec") or {}).get("initContainers") or ()
+    if not any(c.get("name") == SIDECAR and c.get("restartPolicy") == "Always" for c in containers):
+        return None
+    state, running = _state(status, SIDECAR)
+    if isinstance(state, Terminated):
+        return Sidecar.ENDED
+    return Sidecar.RUNNING if running else Sidecar.WAITING

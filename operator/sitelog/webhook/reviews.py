@@ -13,6 +13,7 @@ from sitelog.core.names import (
     ANNOTATION_JOB_ID,
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
+    FINALIZER_ERROR_LOG,
     FORBIDDING_WORD,
     LABEL_CLIENT,
     LABEL_DECISION,
@@ -22,10 +23,21 @@ from sitelog.core.names import (
     UploadResult,
 )
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, if_enforced, in_force
+from sitelog.core.policy import (
+    Capture,
+    ErrorLog,
+    InForce,
+    LogStreaming,
+    Policy,
+    applicable,
+    if_enforced,
+    in_force,
+)
+from sitelog.core.upload import Plan, plan_upload
 from sitelog.core.worker_command import CommandError
 from sitelog.kube.configmaps import merge_for, parse_configmap
 from sitelog.kube.pods import forbid_in_pod, parse_job_pod
+from sitelog.kube.sidecar import has_sidecar, sidecar
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,8 @@ def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     review = _labelled(pod, force, force.governing)
     if force.log_streaming is LogStreaming.FORBIDDEN:
         return _with_word(body, review, force.governing)
-    return review
+    plan = plan_upload(pod, force)
+    return _with_capture(body, review, plan.error_log) if isinstance(plan, Plan) else review
 
 
 def with_rehearsal(review: Review, rehearsed: Review) -> Review:
@@ -133,6 +146,27 @@ def _labelled(pod: JobPod, force: InForce, policy: Policy) -> Review:
         merge={"metadata": {"labels": labels, "annotations": annotations}},
         warnings=warnings,
     )
+
+
+def _with_capture(body: Mapping[str, Any], review: Review, settings: ErrorLog) -> Review:
+    """Have the pod kept until its error log is captured, and the log copied by a sidecar where the policy says so.
+
+    The finalizer is what makes sure: NVFlare's launcher deletes a pod within a second of some ends, and the controller
+    may be starting anew just then.
+    """
+    metadata = body.get("metadata") or {}
+    kept = [finalizer for finalizer in metadata.get("finalizers") or () if finalizer != FINALIZER_ERROR_LOG]
+    changes = {**review.merge["metadata"], "finalizers": [*kept, FINALIZER_ERROR_LOG]}
+    review = replace(review, merge={**review.merge, "metadata": changes})
+    if settings.capture is not Capture.SIDECAR or has_sidecar(body):
+        return review
+    container = sidecar(body)
+    if container is None:
+        why = "its workspace is on no volume that a sidecar could read"
+        warning = f"{review.subject}: its error log is taken from its container's output, because {why}"
+        return replace(review, warnings=(*review.warnings, warning))
+    spec = {"initContainers": [*(body["spec"].get("initContainers") or ()), container]}
+    return replace(review, reason=Reason.SIDECAR_ADDED.value, merge={**review.merge, "spec": spec})
 
 
 def _with_word(body: Mapping[str, Any], review: Review, policy: Policy) -> Review:

@@ -1,0 +1,182 @@
+"""Job pods' error logs, read while the jobs run: NVFlare's launcher deletes many a pod within a second of its end."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from sitelog.core.error_log import ErrorRecords
+from sitelog.core.names import SIDECAR
+from sitelog.core.pod import JobPod, Sidecar, Terminated
+from sitelog.core.policy import Capture, ErrorLog
+from sitelog.core.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
+from sitelog.core.upload import Captured
+from sitelog.kube.client import ApiError, KubeClient, NotFoundError
+
+from .spool import Spool
+
+_PAUSE: Final = 0.5  # seconds until a log that broke off is asked for again; more each time
+_LONGEST_PAUSE: Final = 10.0
+_PATIENCE_GONE: Final = 20.0  # seconds after the end of a pod that is gone, in which its log may still come in
+_PATIENCE: Final = 300.0  # the same of one that is still there: its node may be starting again
+# What a kubelet answers, with status 200, when it has the pod but no longer the log.
+_NO_LOG: Final = b"unable to retrieve container logs for "
+
+log = logging.getLogger(__name__)
+
+
+class Following:
+    """Follows the error logs of running job pods, each from its beginning, until it is fetched.
+
+    A connection that breaks off, and a controller that starts anew, read the log from its beginning again: then it is
+    the same, or what was there before is kept.
+
+    Parameters
+    ----------
+    complete : told when a log has been read to its end, with the pod as last seen.
+    """
+
+    def __init__(self, client: KubeClient, complete: Callable[[Mapping[str, Any]], None]) -> None:
+        self._client = client
+        self._complete = complete
+        self._follows: dict[str, _Follow] = {}
+
+    def __len__(self) -> int:
+        return len(self._follows)
+
+    def see(self, pod: JobPod, body: Mapping[str, Any], settings: ErrorLog) -> None:
+        """Take a pod's newest state; follow its log from the moment that there may be one."""
+        if follow := self._follows.get(pod.uid):
+            follow.pod, follow.body = pod, body
+        elif source := _source(pod, settings):
+            self._follow(pod, body, source, settings)
+
+    def _follow(self, pod: JobPod, body: Mapping[str, Any], source: str, settings: ErrorLog) -> "_Follow":
+        follow = self._follows[pod.uid] = _Follow(self._client, pod, body, source, settings.max_bytes)
+        follow.start(self._complete)
+        return follow
+
+    def captured(self, pod: JobPod, body: Mapping[str, Any], settings: ErrorLog, *, gone: bool) -> Captured | None:
+        """Return the error log of a pod that has ended; None while it is still coming in."""
+        follow = self._follows.get(pod.uid)
+        if follow is None:
+            source = _source(pod, settings) or (None if _never_ran(pod) else pod.container)
+            if source is None:
+                return Captured(lost="its container never ran")
+            follow = self._follow(pod, body, source, settings)
+        follow.pod, follow.body = pod, body
+        if not follow.done and follow.waited() < (_PATIENCE_GONE if gone else _PATIENCE):
+            return None
+        return follow.result()
+
+    def forget(self, uid: str) -> None:
+        """Let go of a pod: its error log is safe, or not wanted."""
+        if follow := self._follows.pop(uid, None):
+            follow.close()
+
+
+def _source(pod: JobPod, settings: ErrorLog) -> str | None:
+    """Return the container whose log tells now; None where there is none yet."""
+    if settings.capture is Capture.SIDECAR and pod.sidecar in (Sidecar.RUNNING, Sidecar.ENDED):
+        return SIDECAR
+    return None if _never_ran(pod) else pod.container
+
+
+def _never_ran(pod: JobPod) -> bool:
+    return not pod.running and not isinstance(pod.state, Terminated)
+
+
+class _Follow:
+    """One pod's log, on its way."""
+
+    def __init__(self, client: KubeClient, pod: JobPod, body: Mapping[str, Any], source: str, max_bytes: int) -> None:
+        self.pod, self.body = pod, body
+        self.done = False
+        self._client = client
+        self._source = source
+        self._size = max_bytes + (TRAILER_ROOM if source == SIDECAR else 0)
+        self._best = Spool(self._size)
+        self._read_to_end = False  # as far as it went at that time
+        self._trouble: str | None = None  # why nothing was read, or not all
+        self._waiting_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, complete: Callable[[Mapping[str, Any]], None]) -> None:
+        self._task = asyncio.create_task(self._read_all(complete), name=f"following {self.pod}")
+
+    def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+        self._best.close()
+
+    def waited(self) -> float:
+        """Return the seconds since it was first asked for."""
+        self._waiting_since = self._waiting_since or time.monotonic()
+        return time.monotonic() - self._waiting_since
+
+    def result(self) -> Captured:
+        received, kept = self._best.received, self._best.end()
+        if self._trouble and not received:
+            return Captured(lost=self._trouble)
+        if self._source == SIDECAR:
+            copy = read_copy(kept, received)
+            return Captured(copy.content, copy.missing, partial=copy.partial)
+        why = None if self.done and not self._trouble else "its reading was cut off, so its last records may be missing"
+        return Captured(kept, received - len(kept), partial=why)
+
+    async def _read_all(self, complete: Callable[[Mapping[str, Any]], None]) -> None:
+        pause = _PAUSE
+        while not self.done:
+            try:
+                await self._read()
+                self.done = self._at_its_end()
+            except NotFoundError:
+                if not self._read_to_end:
+                    self._trouble = "the pod was gone before it could be read"
+                self.done = True
+            except (ApiError, OSError) as error:  # OSError: the disk is full
+                self._trouble = _trouble(error)
+                log.debug("%s: its log breaks off: %s", self.pod, error)
+            if not self.done:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        complete(self.body)
+
+    async def _read(self) -> None:
+        """Read the log from its beginning as far as it goes; what is longer is better."""
+        records = ErrorRecords() if self._source != SIDECAR else None
+        fresh = Spool(self._size)
+        first = True
+        async with contextlib.aclosing(
+            self._client.follow_log(self.pod.namespace, self.pod.name, self._source)
+        ) as pieces:
+            async for piece in pieces:
+                if first and piece.startswith(_NO_LOG):
+                    self._trouble = None if self._read_to_end else "its node no longer had it"
+                    return
+                first = False
+                fresh.write(records.feed(piece) if records else piece)
+                if self._best is not fresh and fresh.received >= self._best.received:
+                    self._best.close()
+                    self._best = fresh
+        self._trouble = None
+        self._read_to_end = True
+        if records:
+            fresh.write(records.finish())
+
+    def _at_its_end(self) -> bool:
+        if self._source == SIDECAR and is_finished(self._best.end(TRAILER_ROOM)):
+            return True
+        ended = self.pod.sidecar is Sidecar.ENDED if self._source == SIDECAR else not self.pod.running
+        return ended or self.pod.phase in ("Failed", "Succeeded")
+
+
+def _trouble(error: ApiError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"it could not be kept ({error.strerror})"
+    if error.status == HTTPStatus.BAD_REQUEST:
+        return "its container never ran"
+    return f"it could not be read ({error.reason})"
