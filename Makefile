@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools check test demo bench clean
+.PHONY: help venv tools check test e2e demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,15 @@ check: $(READY) ## style, types and the arrows between the rooms
 	@echo "==> lint-imports"
 	@$(BIN)/lint-imports
 
-test: tools ## all tests, on a real control plane and a real FL server
+test: tools ## all tests but e2e, on a real control plane and a real FL server
 	@echo "==> pytest: three processes, each with its own control plane and FL server, since FL jobs wait a lot"
-	@$(BIN)/pytest --numprocesses=3 --dist=loadfile
+	@$(BIN)/pytest --ignore=tests/e2e --numprocesses=3 --dist=loadfile
+
+# In the environment: KIND_NODE_IMAGE, PYTHON_BASE_IMAGE, DOCKER_BUILD_FLAGS (each empty: what kind, the Dockerfile and
+# docker take by themselves); KUBECONFIG: a cluster that exists, and has the images; E2E_KEEP=1: keep the cluster.
+e2e: $(READY) ## tests on real nodes: kind, NVFlare's charts, real job pods (needs docker, kind, kubectl)
+	@echo "==> pytest tests/e2e"
+	@$(BIN)/pytest tests/e2e --verbose --capture=no
 
 demo: tools ## the whole story on this machine, step by step
 	@$(BIN)/python tests/demo/demo.py

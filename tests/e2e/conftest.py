@@ -1,0 +1,74 @@
+"""A real cluster with a federation and Sitelog in it; all of it starts once a run."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.control_plane_api import Json
+from support.ending_jobs import EndingJobs
+from support.images import provide_images
+from support.kind import GIVEN, KEEP, Cluster, running_cluster
+from support.provisioning import SITE
+from support.site_on_kind import COURIER_SECRET, NAMESPACE, Site, deploy, deployed
+from support.sitelog_on_kind import SitelogOnKind
+from support.wait import wait_for
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster whose nodes have the images."""
+    with running_cluster(failed=lambda: request.session.testsfailed > 0) as running:
+        if not GIVEN:
+            provide_images()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sitelog(cluster: Cluster) -> Iterator[SitelogOnKind]:
+    """Sitelog, installed by helm."""
+    installation = SitelogOnKind(cluster)
+    installation.install()
+    yield installation
+    if GIVEN and not KEEP:
+        installation.uninstall()
+
+
+@pytest.fixture(scope="session")
+def site(cluster: Cluster, sitelog: SitelogOnKind) -> Iterator[Site]:
+    """An FL server and a site whose jobs are pods, under a policy that allows streaming and uploads."""
+    running = Site(cluster)
+    if not deployed(cluster):
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
+        cluster.kubectl("create", "namespace", NAMESPACE)
+        allow(sitelog)  # before the site: its pods and ConfigMaps are governed from the start
+        deploy(cluster, running)
+    allow(sitelog)
+    running.wait_registered()
+    yield running
+    running.console.close()
+    if GIVEN and not KEEP:
+        cluster.kubectl("delete", "namespace", NAMESPACE)
+
+
+def allow(sitelog: SitelogOnKind) -> None:
+    """Put the policy in force that most tests run under."""
+    error_log = {"upload": "Enabled", "courierSecretName": COURIER_SECRET, "ttlSecondsAfterFinished": 60}
+    sitelog.policy(NAMESPACE, logStreaming="Allowed", clientName=SITE, errorLog=error_log)
+
+
+@pytest.fixture(scope="session")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> EndingJobs:
+    """Job folders, ready for `site.submit`."""
+    return EndingJobs(tmp_path_factory.mktemp("jobs"))
+
+
+@pytest.fixture
+def job_pod(site: Site) -> Callable[[str], Json]:
+    """Wait for a job's pod and give it."""
+
+    def wait(job_id: str) -> Json:
+        pod = wait_for(lambda: site.job_pod(job_id), 60, f"the pod of job {job_id}", every=0.1)
+        assert pod is not None
+        return pod
+
+    return wait
