@@ -140,6 +140,15 @@ def upload(
     raise typer.Exit(run(UploadOptions(log, kit, job_id, client_name, server or None, retry_for, result_file)))
 
 
+@app.command(name="let-go")
+def let_go(log_format: LogFormatOption = LogFormat.TEXT, log_level: LogLevel = "INFO") -> None:
+    """Take the finalizer from all job pods: helm runs it after an uninstall."""
+    from sitelog.controller.let_go import let_go as run  # noqa: PLC0415
+
+    logs.set_up(log_level, log_format.value)
+    _serve(run())
+
+
 @app.command()
 def check(
     paths: Annotated[list[Path], typer.Argument(help="Configurations, ConfigMap manifests, or folders of them.")],
