@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 TRAILER_ROOM: Final = 256  # bytes that the sidecar's last line may take
-_TRAILER: Final = re.compile(rb"\[sitelog: end of error_log\.txt, (\d{1,15}) bytes, (\d{1,15}) left out\]\n?\Z")
+_TRAILER: Final = re.compile(
+    rb"\n\[sitelog: end of error_log\.txt, (\d{1,15}) bytes, (\d{1,15}) left out before the last (\d{1,15})\]\n?\Z"
+)
 _UNREADABLE: Final = re.compile(rb"\n?\[sitelog: error_log\.txt cannot be read: (\w{1,60})\]\n?\Z")
 
 
@@ -43,9 +45,9 @@ def read_copy(end: bytes, received: int) -> Copy:
         return _without_trailer(end, received)
     line = len(trailer[0])
     content, copied = end[:-line], received - line
-    size, left_out = int(trailer[1]), int(trailer[2])
-    if copied == size - left_out + 1 and content.endswith(b"\n"):  # the sidecar ended the file's last line for it
-        content, copied = content[:-1], copied - 1
+    size, left_out, tail = (int(number) for number in trailer.groups())
+    if left_out:  # what stands before it is not what stood there in the file
+        content = content[max(0, len(content) - tail) :]
     missing = max(0, size - len(content))
     if copied == size - left_out:
         return Copy(content, missing)

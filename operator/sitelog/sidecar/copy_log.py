@@ -4,8 +4,9 @@ It is sent as text (`python -I -S -c TEXT PATH`) and runs with the job image's o
 only, Python 3.6, nothing else of Sitelog's. It ends when it is told to, after the job's container has ended, and never
 by itself: a sidecar that fails would be started again and again.
 
-Its output is the file's bytes, then one line that says how many there were (`core/sidecar_copy.py` reads it). A kubelet
-keeps 10 MiB of a container's log; so of a file beyond HEAD bytes only the end follows, when the job has ended.
+Its output is the file's bytes, a line end of its own, and one line that says how many bytes there were
+(`core/sidecar_copy.py` reads it). A kubelet keeps 10 MiB of a container's log; so of a file beyond HEAD bytes only the
+end follows, when the job has ended.
 """
 
 import io
@@ -30,7 +31,6 @@ class Copy:
         self.file: BinaryIO | None = None
         self.before = 0  # bytes of files that were rotated away
         self.copied = 0
-        self.last = b"\n"
 
     def look(self) -> None:
         """Copy what is there now."""
@@ -67,7 +67,6 @@ class Copy:
         self.out.write(piece)
         self.out.flush()
         self.copied += len(piece)
-        self.last = piece[-1:]
 
     def finish(self) -> None:
         """Copy the end of what was left out, and say how many bytes there were."""
@@ -78,10 +77,13 @@ class Copy:
             file.seek(-tail, os.SEEK_CUR)
             for piece in iter(lambda: file.read(PIECE), b""):
                 self._write(piece)
+            tail += file.tell() - here  # it may still have grown
             here = file.tell()
         size = self.before + here
-        line = f"[sitelog: end of error_log.txt, {size} bytes, {size - self.copied} left out]\n"
-        self.out.write((b"" if self.last == b"\n" else b"\n") + line.encode())
+        line = (
+            f"\n[sitelog: end of error_log.txt, {size} bytes, {size - self.copied} left out before the last {tail}]\n"
+        )
+        self.out.write(line.encode())
         self.out.flush()
 
 
