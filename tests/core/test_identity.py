@@ -102,7 +102,10 @@ def test_a_command_line_is_read_as_nvflare_reads_it() -> None:
     assert seen.count(True) > 50
 
 
-@given(st.text(min_size=1, max_size=60), st.text(min_size=1, max_size=60))
+raw = st.text(st.characters(codec="utf-8", exclude_characters="$"), min_size=1, max_size=60)  # $: see forged identities
+
+
+@given(raw, raw)
 def test_raw_values_are_kept(job: str, client: str) -> None:
     assert ours([f"--job_id={job}", f"--client_name={client}"]) == Identity(job, client)
 

@@ -1,11 +1,20 @@
 """Who a job pod is: the FL job and the FL client on its command line, and whether it may speak for that client."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from .names import Reason
 from .policy import InForce
 from .worker_command import CommandError, worker_options
+
+# Kubernetes replaces $(NAME) in each word of a command line, and $$ by $: what runs is not what stands there.
+_EXPANDED: Final = re.compile(r"\$[($]")
+# The server keeps a log by the last part of the path that a job id is, and takes any name.
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+
+_LONGEST_SHOWN: Final = 80
 
 
 class IdentityError(Exception):
@@ -32,8 +41,11 @@ def parse_identity(argv: Sequence[str]) -> Identity:
     Raises
     ------
     IdentityError
-        One of them is missing. There is never a default.
+        One of them is missing, or Kubernetes would start another command line. There is never a default.
     """
+    if any(_EXPANDED.search(word) for word in argv):
+        message = "Kubernetes would put other words in for $(...) and $$ on its command line, which may be anybody's"
+        raise IdentityError(Reason.COMMAND_UNSUPPORTED, f"{message}; start it by NVFlare's launcher")
     try:
         options = worker_options(argv)
     except CommandError as error:
@@ -49,12 +61,14 @@ def parse_identity(argv: Sequence[str]) -> Identity:
 
 
 def check_identity(identity: Identity, force: InForce) -> None:
-    """Check that this namespace may speak for the client.
+    """Check that this namespace may speak for the client, and that the job is one by its name.
+
+    Names are compared as they are, letter by letter: what looks alike is another client.
 
     Raises
     ------
     IdentityError
-        No policy in force names a client, or one names another.
+        No policy in force names a client, one names another, or the job id is none of NVFlare's.
     """
     names = force.client_names
     if not names:
@@ -62,5 +76,13 @@ def check_identity(identity: Identity, force: InForce) -> None:
         raise IdentityError(Reason.CLIENT_NAME_UNSET, message)
     for name in names:
         if name != identity.client_name:
-            message = f"it says it is client '{identity.client_name}', but spec.clientName is '{name}'"
+            message = f"it says it is client {_shown(identity.client_name)}, but spec.clientName is {_shown(name)}"
             raise IdentityError(Reason.CLIENT_NAME_MISMATCH, message)
+    if not _JOB_ID.fullmatch(identity.job_id):
+        message = f"its job id {_shown(identity.job_id)} is none of NVFlare's: letters, digits, '.', '_' and '-'"
+        raise IdentityError(Reason.JOB_ID_INVALID, message)
+
+
+def _shown(name: str) -> str:
+    """Show a name so that nothing in it passes for something else."""
+    return ascii(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")

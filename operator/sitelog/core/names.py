@@ -126,6 +126,7 @@ class Reason(str, Enum):
     JOB_POD_LABELLED = "JobPodLabelled"
     SIDECAR_ADDED = "SidecarAdded"
     JOB_ID_MISSING = "JobIdMissing"
+    JOB_ID_INVALID = "JobIdInvalid"
     CLIENT_NAME_MISSING = "ClientNameMissing"
     CLIENT_NAME_MISMATCH = "ClientNameMismatch"
     CLIENT_NAME_UNSET = "ClientNameUnset"

@@ -41,6 +41,7 @@ class UploadJob:
 
     Attributes
     ----------
+    identity : whose log the uploader is told to send: not what the annotations say, which may be anybody's.
     pod : the job pod that it stands for, as far as its annotations tell: namespace, name and uid.
     end : how that pod ended.
     captured : its Secret exists.
@@ -200,7 +201,7 @@ def parse_upload_job(body: Mapping[str, Any]) -> UploadJob:
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
-        identity=Identity(annotations.get(ANNOTATION_JOB_ID, ""), annotations.get(ANNOTATION_CLIENT_NAME, "")),
+        identity=_told(spec),
         pod=pod,
         end=_end(annotations.get(ANNOTATION_POD_END, "")),
         policy=annotations.get(ANNOTATION_POLICY, ""),
@@ -211,6 +212,18 @@ def parse_upload_job(body: Mapping[str, Any]) -> UploadJob:
         recorded="ttlSecondsAfterFinished" in spec,
         created_at=metadata.get("creationTimestamp") or "",
     )
+
+
+def _told(spec: Mapping[str, Any]) -> Identity:
+    """Read whose log the uploader will send; nobody's where the Job is not one of ours."""
+    containers = spec["template"]["spec"]["containers"]
+    words = [*(containers[0].get("command") or ()), *(containers[0].get("args") or ())]
+
+    def one(option: str) -> str:
+        found = [word.removeprefix(f"{option}=") for word in words if word.startswith(option)]
+        return found[0] if len(found) == 1 else ""
+
+    return Identity(one("--job-id"), one("--client-name")) if len(containers) == 1 else Identity("", "")
 
 
 def _end(text: str) -> PodEnd:
