@@ -13,6 +13,7 @@ from support.installation import NAMESPACE as RELEASE
 from support.kind import Cluster
 from support.provisioning import SITE
 from support.site_on_kind import Site
+from support.sitelog_on_kind import SitelogOnKind
 from support.wait import wait_for
 from support.witness import Witness
 
@@ -37,6 +38,7 @@ class Ends:
     """Starts jobs, and says what is on the server of one."""
 
     cluster: Cluster
+    sitelog: SitelogOnKind
     site: Site
     jobs: EndingJobs
     witness: Witness
@@ -96,6 +98,16 @@ class Ends:
         which = "--selector=app.kubernetes.io/component=controller"
         self.cluster.kubectl("delete", "pods", which, here, "--grace-period=0", "--force")
 
+    def wait_followed(self, count: int) -> None:
+        """Wait until a controller follows so many error logs."""
+        self.wait_controller()
+
+        def followed() -> bool:
+            found = re.findall(r"^sitelog_error_logs_followed (\S+)$", self.sitelog.metrics("controller"), re.MULTILINE)
+            return sum(map(float, found)) >= count
+
+        wait_for(followed, 60, f"{count} error logs to be followed", every=0.3)
+
     def wait_controller(self) -> None:
         self.cluster.kubectl("rollout", "status", "deployment/sitelog-controller", f"-n{RELEASE}", "--timeout=90s")
 
@@ -109,9 +121,14 @@ def witness(cluster: Cluster) -> Witness:
 
 @pytest.fixture
 def ends(
-    cluster: Cluster, site: Site, jobs: EndingJobs, witness: Witness, job_pod: Callable[[str], Json]
+    cluster: Cluster,
+    sitelog: SitelogOnKind,
+    site: Site,
+    jobs: EndingJobs,
+    witness: Witness,
+    job_pod: Callable[[str], Json],
 ) -> Iterator[Ends]:
-    ends = Ends(cluster, site, jobs, witness, job_pod)
+    ends = Ends(cluster, sitelog, site, jobs, witness, job_pod)
     yield ends
     ends.wait_controller()
 
@@ -156,7 +173,12 @@ def test_pods_that_somebody_ends(ends: Ends) -> None:
     ends.cluster.kubectl("exec", *where, "--container", full.pod["spec"]["containers"][0]["name"], "--", *fill)
     ends.check(deleted, "Deleted: the pod was deleted while the job was running, exit code 137", records=3)
     ends.check(evicted, r"Evicted: the pod was deleted while the job was running.*\(EvictionByEvictionAPI\)", records=3)
-    ends.check(full, r"Evicted: the pod was stopped, exit code \d+ \(Evicted: .*ephemeral.*\)", records=3, seconds=150)
+    ends.check(
+        full,
+        r"Evicted: the pod was stopped, exit code 137 \(Evicted: .* exceeds the limit .*\)",
+        records=3,
+        seconds=150,
+    )
 
 
 def test_a_controller_that_is_killed_while_jobs_run_and_end(ends: Ends) -> None:
@@ -164,11 +186,11 @@ def test_a_controller_that_is_killed_while_jobs_run_and_end(ends: Ends) -> None:
     for run in (before, during):
         ends.wait_written(run, 3)
     ends.kill_controller()
-    ends.wait_controller()
+    ends.wait_followed(2)
     ends.delete(before, grace=0)
+    ends.check(before, "Deleted: the pod was deleted while the job was running, exit code 137", records=3)
     ends.kill_controller()
     ends.delete(during, grace=30)
-    ends.check(before, "Deleted: the pod was deleted while the job was running, exit code 137", records=3)
     ends.check(during, "Deleted: the pod was deleted while the job was running, exit code 137", records=3)
 
 

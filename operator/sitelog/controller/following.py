@@ -15,6 +15,7 @@ from sitelog.core.policy import Capture, ErrorLog
 from sitelog.core.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
 from sitelog.core.upload import Captured
 from sitelog.kube.client import ApiError, KubeClient, NotFoundError
+from sitelog.telemetry.metrics import FOLLOWED
 
 from .spool import Spool
 
@@ -43,9 +44,7 @@ class Following:
         self._client = client
         self._complete = complete
         self._follows: dict[str, _Follow] = {}
-
-    def __len__(self) -> int:
-        return len(self._follows)
+        FOLLOWED.set_function(lambda: len(self._follows))
 
     def see(self, pod: JobPod, body: Mapping[str, Any], settings: ErrorLog) -> None:
         """Take a pod's newest state; follow its log from the moment that there may be one."""

@@ -11,6 +11,7 @@ from sitelog.settings import ControllerSettings
 from sitelog.telemetry.health import serve_health
 from sitelog.telemetry.metrics import POLICIES_SYNCED
 
+from .adoption import Adoption
 from .alignment import Alignment
 from .certificates import Certificates
 from .error_logs import ErrorLogs
@@ -103,6 +104,9 @@ def _sweeper(
     looks |= {
         "alignment": alignment.look,
         "gates": gates.look,
+        "unseen job pods": Adoption(
+            client, book, root_namespace=settings.root_namespace, excluded=settings.excluded_namespaces
+        ).look,
         "pods": error_logs.look_at_pods,
         "upload Jobs": uploads.look,
         "job pods that stream": revocation.look,

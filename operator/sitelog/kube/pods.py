@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sitelog.core.names import FINALIZER_ERROR_LOG, SIDECAR
+from sitelog.core.identity import Identity
+from sitelog.core.labels import label_value
+from sitelog.core.names import (
+    ANNOTATION_CLIENT_NAME,
+    ANNOTATION_JOB_ID,
+    FINALIZER_ERROR_LOG,
+    LABEL_CLIENT,
+    LABEL_JOB,
+    SIDECAR,
+)
 from sitelog.core.pod import JobPod, PodEvent, Sidecar, Terminated, Waiting
 from sitelog.core.worker_command import forbid_streaming, is_job_command, may_stream
 
@@ -43,6 +52,14 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
         sidecar=_sidecar(body, status),
         held=FINALIZER_ERROR_LOG in (metadata.get("finalizers") or ()),
     )
+
+
+def identity_marks(identity: Identity) -> dict[str, Any]:
+    """Build the labels and annotations by which people and the controller find a job's pod."""
+    return {
+        "labels": {LABEL_JOB: label_value(identity.job_id), LABEL_CLIENT: label_value(identity.client_name)},
+        "annotations": {ANNOTATION_JOB_ID: identity.job_id, ANNOTATION_CLIENT_NAME: identity.client_name},
+    }
 
 
 def pod_may_stream(body: Mapping[str, Any]) -> bool:

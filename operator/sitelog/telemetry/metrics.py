@@ -28,6 +28,7 @@ ERROR_LOGS: Final = Counter(
     "What became of job pods' error logs, by result and reason.",
     ("result", "reason"),
 )
+FOLLOWED: Final = Gauge("sitelog_error_logs_followed", "Job pods whose error log is being read, or waits to be sent.")
 UPLOADS_ACTIVE: Final = Gauge("sitelog_uploads_active", "Upload Jobs that are running now.")
 SWEEP_SECONDS: Final = Histogram(
     "sitelog_sweep_seconds",

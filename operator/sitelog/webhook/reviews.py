@@ -7,17 +7,12 @@ from typing import Any
 from sitelog.core.configmap import ConfigMap
 from sitelog.core.decide import decide_any
 from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
-from sitelog.core.labels import label_value
 from sitelog.core.names import (
-    ANNOTATION_CLIENT_NAME,
-    ANNOTATION_JOB_ID,
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
     FINALIZER_ERROR_LOG,
     FORBIDDING_WORD,
-    LABEL_CLIENT,
     LABEL_DECISION,
-    LABEL_JOB,
     Decision,
     Reason,
     UploadResult,
@@ -36,7 +31,7 @@ from sitelog.core.policy import (
 from sitelog.core.upload import Plan, plan_upload
 from sitelog.core.worker_command import CommandError
 from sitelog.kube.configmaps import merge_for, parse_configmap
-from sitelog.kube.pods import forbid_in_pod, parse_job_pod
+from sitelog.kube.pods import forbid_in_pod, identity_marks, parse_job_pod
 from sitelog.kube.sidecar import has_sidecar, sidecar
 
 
@@ -136,14 +131,12 @@ def _labelled(pod: JobPod, force: InForce, policy: Policy) -> Review:
     except IdentityError as error:
         return _unidentified(pod, policy, error)
     warnings = _identity_warnings(pod, identity, force)
-    labels = {LABEL_JOB: label_value(identity.job_id), LABEL_CLIENT: label_value(identity.client_name)}
-    annotations = {ANNOTATION_JOB_ID: identity.job_id, ANNOTATION_CLIENT_NAME: identity.client_name}
     return Review(
         subject=str(pod),
         decision=Reason.JOB_POD_LABELLED.value,
         reason=Reason.JOB_POD_LABELLED.value,
         policy=policy.key,
-        merge={"metadata": {"labels": labels, "annotations": annotations}},
+        merge={"metadata": identity_marks(identity)},
         warnings=warnings,
     )
 

@@ -1,0 +1,79 @@
+"""Job pods that were made while no webhook pod answered: found, and marked as the webhook would have done.
+
+In the API server the chart's MutatingAdmissionPolicy has marked them already as unseen, and holds them; an older API
+server has not, and they are found when all pods are looked at.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, Reason
+from sitelog.core.pod import JobPod
+from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, in_force
+from sitelog.core.upload import Plan, plan_upload
+from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
+from sitelog.kube.events import Subject, record_event
+from sitelog.kube.pods import identity_marks, parse_job_pod
+from sitelog.kube.policies import PolicyBook
+from sitelog.telemetry.logs import fields
+
+_PAGE: Final = 200
+
+log = logging.getLogger(__name__)
+
+
+class Adoption:
+    """Marks job pods that carry no client's name."""
+
+    def __init__(
+        self, client: KubeClient, book: PolicyBook, *, root_namespace: str, excluded: frozenset[str] = frozenset()
+    ) -> None:
+        self._client = client
+        self._book = book
+        self._root_namespace = root_namespace
+        self._excluded = excluded
+
+    async def look(self) -> None:
+        """Look at all pods without the label, where error logs are wanted."""
+        wanting = {policy.namespace for policy in self._book.policies if _wants(policy)}
+        for namespace in [""] if self._root_namespace in wanting else sorted(wanting):
+            query = {"labelSelector": f"!{LABEL_CLIENT}"}
+            async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
+                for body in page:
+                    await self._look_at(body)
+
+    async def _look_at(self, body: Mapping[str, Any]) -> None:
+        pod = parse_job_pod(body)
+        if pod is None or pod.namespace in self._excluded:
+            return
+        force = self._force(pod)
+        plan = plan_upload(pod, force)
+        if not isinstance(plan, Plan) or not force.governing or _is_history(pod, force.governing):
+            return
+        marks = identity_marks(plan.identity)
+        if not pod.deleted_at:  # the API server takes no new finalizer then
+            marks["finalizers"] = sorted({*(body["metadata"].get("finalizers") or ()), FINALIZER_ERROR_LOG})
+        marks["resourceVersion"] = body["metadata"]["resourceVersion"]
+        try:
+            await self._client.patch(path("v1", "pods", pod.namespace, pod.name), {"metadata": marks})
+        except (ConflictError, NotFoundError):
+            return  # the next look sees it as it is then
+        message = "the webhook did not see this job pod when it was made: labelled, and its error log is looked after"
+        log.info("%s: %s", pod, message, extra=fields(reason=Reason.JOB_POD_LABELLED.value))
+        subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
+        await record_event(self._client, subject, Reason.JOB_POD_LABELLED, message)
+
+    def _force(self, pod: JobPod) -> InForce:
+        policies, root_namespace = self._book.policies, self._root_namespace
+        return in_force(applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels))
+
+
+def _wants(policy: Policy) -> bool:
+    enabled = policy.error_log is not None and policy.error_log.upload
+    return enabled and policy.mode is Mode.ENFORCE and policy.log_streaming is LogStreaming.ALLOWED
+
+
+def _is_history(pod: JobPod, policy: Policy) -> bool:
+    """Whether the pod had ended before anybody asked for error logs, as far as its age tells."""
+    return pod.phase in ("Succeeded", "Failed") and pod.created_at < policy.created

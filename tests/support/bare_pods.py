@@ -1,0 +1,82 @@
+"""Job pods that no launcher starts, as a launcher makes them: NVFlare's command line, a worker that only writes and ends.
+
+Many at once, which NVFlare's own jobs are too heavy for. The FL server knows their jobs: they are submitted, for a site
+that does not exist.
+"""
+
+import json
+from pathlib import Path
+
+from sitelog.core.names import WORKER_MODULE
+from support.control_plane_api import Json
+from support.federation_jobs import write_job
+from support.images import SITE as SITE_IMAGE
+from support.provisioning import SITE
+from support.site_on_kind import SERVER, Site
+
+PROGRAM = Path(__file__).parents[1] / "data" / "jobs" / "bare_worker.py"
+WORKSPACE = "/var/tmp/nvflare/workspace"
+
+_CODE = "bare-worker"
+_LIBRARY = "/bare"
+
+
+class BarePods:
+    """Makes such pods in the site's namespace."""
+
+    def __init__(self, site: Site, directory: Path) -> None:
+        self._site = site
+        self._jobs = directory
+        packages = WORKER_MODULE.split(".")[:-1]
+        self._items = [
+            {"key": "nothing", "path": "/".join([*packages[:depth], "__init__.py"])}
+            for depth in range(1, len(packages) + 1)
+        ]
+        self._items.append({"key": "worker", "path": WORKER_MODULE.replace(".", "/") + ".py"})
+
+    def prepare(self) -> None:
+        """Bring the worker's code into the cluster."""
+        data = {"nothing": "", "worker": PROGRAM.read_text()}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": _CODE}, "data": data}
+        here = f"--namespace={self._site.namespace}"
+        self._site.cluster.kubectl("apply", "--filename=-", here, input=json.dumps(manifest))
+
+    def job(self, name: str) -> str:
+        """Submit a job that no site will ever run, and give its id."""
+        return self._site.submit(write_job(self._jobs, name, meta={"deploy_map": {"app": ["nobody"]}}))
+
+    def create(self, name: str, job_id: str, ending: str, *, errors: int, wait: float, **spec: object) -> Json:
+        """Create a pod whose job ends as `ending` says, `wait` seconds after its records; `spec` goes over the pod's."""
+        environment = {"PYTHONPATH": _LIBRARY, "ENDING": ending, "ERRORS": str(errors), "WAIT": str(wait)}
+        arguments = ["-m", WORKSPACE, "-w", f"{WORKSPACE}/startup", "-n", job_id, "-c", SITE]
+        arguments += ["-p", f"stcp://{SITE}:8102", "-g", f"{SERVER}:8002", "-scheme", "http", "-s", "fed_client.json"]
+        container = {
+            "name": f"container-{name}",
+            "image": SITE_IMAGE.name,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["/usr/local/bin/python3"],
+            "args": ["-u", "-m", WORKER_MODULE, *arguments, "--set", "secure_train=true", f"uid={SITE}"],
+            "env": [{"name": key, "value": value} for key, value in environment.items()],
+            "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "5m", "memory": "16Mi"}},
+            "volumeMounts": [
+                {"name": "workspace-job", "mountPath": WORKSPACE},
+                {"name": "code", "mountPath": _LIBRARY, "readOnly": True},
+            ],
+        }
+        changes = dict(spec)
+        container |= {"image": changes.pop("image")} if "image" in changes else {}
+        body = {
+            "metadata": {"name": name},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "containers": [container],
+                "volumes": [
+                    {"name": "workspace-job", "emptyDir": {}},
+                    {"name": "code", "configMap": {"name": _CODE, "items": self._items}},
+                ],
+                **changes,
+            },
+        }
+        pods = f"/api/v1/namespaces/{self._site.namespace}/pods"
+        return dict(self._site.cluster.api.create(pods, body))
