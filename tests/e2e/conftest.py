@@ -12,6 +12,7 @@ from support.provisioning import SITE
 from support.site_on_kind import COURIER_SECRET, NAMESPACE, Site, deploy, deployed
 from support.sitelog_on_kind import SitelogOnKind
 from support.wait import wait_for
+from support.witness import Witness
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,14 @@ def allow(sitelog: SitelogOnKind) -> None:
     """Put the policy in force that most tests run under."""
     error_log = {"upload": "Enabled", "courierSecretName": COURIER_SECRET, "ttlSecondsAfterFinished": 60}
     sitelog.policy(NAMESPACE, logStreaming="Allowed", clientName=SITE, errorLog=error_log)
+
+
+@pytest.fixture(scope="session")
+def witness(cluster: Cluster) -> Witness:
+    """What job pods really wrote."""
+    there = Witness(cluster)
+    there.deploy()
+    return there
 
 
 @pytest.fixture(scope="session")

@@ -112,13 +112,6 @@ class Ends:
         self.cluster.kubectl("rollout", "status", "deployment/sitelog-controller", f"-n{RELEASE}", "--timeout=90s")
 
 
-@pytest.fixture(scope="module")
-def witness(cluster: Cluster) -> Witness:
-    there = Witness(cluster)
-    there.deploy()
-    return there
-
-
 @pytest.fixture
 def ends(
     cluster: Cluster,

@@ -1,4 +1,4 @@
-"""Job pods that no launcher starts, as a launcher makes them: NVFlare's command line, a worker that only writes and ends.
+"""Job pods as NVFlare's launcher makes them, whose worker only writes records and ends.
 
 Many at once, which NVFlare's own jobs are too heavy for. The FL server knows their jobs: they are submitted, for a site
 that does not exist.
@@ -46,7 +46,7 @@ class BarePods:
         return self._site.submit(write_job(self._jobs, name, meta={"deploy_map": {"app": ["nobody"]}}))
 
     def create(self, name: str, job_id: str, ending: str, *, errors: int, wait: float, **spec: object) -> Json:
-        """Create a pod whose job ends as `ending` says, `wait` seconds after its records; `spec` goes over the pod's."""
+        """Create a pod that writes and, `wait` seconds later, ends as `ending` says; `spec` goes over the pod's."""
         environment = {"PYTHONPATH": _LIBRARY, "ENDING": ending, "ERRORS": str(errors), "WAIT": str(wait)}
         arguments = ["-m", WORKSPACE, "-w", f"{WORKSPACE}/startup", "-n", job_id, "-c", SITE]
         arguments += ["-p", f"stcp://{SITE}:8102", "-g", f"{SERVER}:8002", "-scheme", "http", "-s", "fed_client.json"]

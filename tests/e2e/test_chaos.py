@@ -1,0 +1,33 @@
+"""No error log is lost silently, none is doubled, none goes under another's name, whatever is killed meanwhile."""
+
+import os
+from pathlib import Path
+
+from support.bare_pods import BarePods
+from support.chaos import KINDS, Chaos, table
+from support.commands import say
+from support.kind import Cluster
+from support.site_on_kind import Site
+from support.sitelog_on_kind import SitelogOnKind
+from support.wait import wait_for
+from support.witness import Witness
+
+COUNT = int(os.environ.get("CHAOS_ENDS") or 2 * len(KINDS))
+SEED = int(os.environ.get("CHAOS_SEED") or 1)
+
+
+def test_job_pods_end_while_everything_is_killed(
+    cluster: Cluster, sitelog: SitelogOnKind, site: Site, witness: Witness, tmp_path: Path
+) -> None:
+    before = sitelog.status(site.namespace)["uploads"]
+    chaos = Chaos(cluster, site, witness, BarePods(site, tmp_path), SEED)
+    ends = chaos.run(COUNT, (4.0, 10.0), say)
+    site.wait_registered()
+    say(f"{COUNT} ends, seed {SEED}; killed: {dict(chaos.killed)}\n{table(ends)}")
+
+    assert [(end.kind.name, end.job_id, end.wrote, end.stored) for end in ends if end.verdict == "LOST"] == []
+    assert [(end.job_id, end.strangers) for end in ends if end.strangers] == []
+    assert [(end.job_id, end.log) for end in ends if end.doubled] == []
+    sent = sum(end.verdict != "nothing" for end in ends)
+    wanted = {**before, "uploaded": before["uploaded"] + sent, "skipped": before["skipped"] + COUNT - sent}
+    wait_for(lambda: sitelog.status(site.namespace)["uploads"] == wanted, 60, f"the totals {wanted}", every=1)
