@@ -1,6 +1,7 @@
 """A door between one client and the API server: it lets everything pass, but can be told to hold a request.
 
-So a test can end a process just before a request of its takes effect, or just after, and make answers late or lost.
+So a test can end a process just before a request of its takes effect, or just after, and make answers late, lost or
+broken off.
 """
 
 import asyncio
@@ -63,6 +64,15 @@ class Trap:
         await self._opened.wait()
 
 
+@dataclass
+class Cut:
+    """Answers to break off: to requests for a path (regular expression), after these words, so many times."""
+
+    path: str
+    after: bytes
+    times: int
+
+
 class ApiProxy:
     """Context manager: plain HTTP on loopback in front of the API server, in a thread of its own.
 
@@ -78,6 +88,7 @@ class ApiProxy:
         self._host, self._api_port = "127.0.0.1", int(control_plane.url.rpartition(":")[2])
         self._tls = ssl.create_default_context(cafile=str(control_plane.authority))
         self._traps: list[Trap] = []
+        self._cuts: list[Cut] = []
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-proxy")
@@ -98,6 +109,11 @@ class ApiProxy:
         trap = Trap(method, path, body, forward, self._loop)
         self._traps.append(trap)
         return trap
+
+    def cut(self, path: str, after: bytes, times: int) -> Cut:
+        """Break off answers like this from now on; what is left of `times` can be read off."""
+        self._cuts.append(Cut(path, after, times))
+        return self._cuts[-1]
 
     def kubeconfig(self, path: Path, token: str) -> Path:
         """Write a kubeconfig that leads through the door."""
@@ -159,9 +175,14 @@ class ApiProxy:
             await api_reader.read()
             await trap.hold()
             return
+        cut = next((cut for cut in self._cuts if re.search(cut.path, request[1])), None)
+        passed = b""
         while data := await api_reader.read(_CHUNK):
             writer.write(data)
             await writer.drain()
+            if cut and cut.times and cut.after in (passed := passed + data):
+                cut.times -= 1
+                return
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -45,13 +45,23 @@ class PodsByHand:
         others = waiting("PodInitializing")
         self._write(pod, "Pending", {spec["name"]: words.get(spec["name"], others) for spec in _specs(pod)})
 
-    def set_running(self, namespace: str, name: str) -> None:
-        """Let every container run (binds the pod before, where that was not done)."""
+    def set_running(self, namespace: str, name: str, *, only: str | None = None) -> None:
+        """Let every container run, or only one (binds the pod before, where that was not done)."""
         pod = self._bound(namespace, name)
         logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
-        for spec in _specs(pod):
-            logs.current(spec["name"])
-        self._write(pod, "Running", {spec["name"]: running() for spec in _specs(pod)})
+        names = [spec["name"] for spec in _specs(pod) if only in (None, spec["name"])]
+        for container in names:
+            logs.current(container)
+        self._write(pod, "Running", {container: running() for container in names})
+
+    def restart(self, namespace: str, name: str, container: str) -> None:
+        """Let a container end and run again, with a log of its own."""
+        pod = self._pod(namespace, name)
+        logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
+        before = logs.current(container)
+        logs.begin(container)
+        before.ended.set()
+        self._write(pod, "Running", {container: running()})
 
     def append_log(self, namespace: str, name: str, container: str | None, data: bytes) -> None:
         """Write to a container's log (None: the first regular container)."""
@@ -59,12 +69,12 @@ class PodsByHand:
         logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
         logs.current(container or pod["spec"]["containers"][0]["name"]).append(data)
 
-    def wait_followed(self, namespace: str, name: str, container: str | None = None) -> None:
-        """Wait until somebody follows a container's log (None: the first regular container)."""
+    def wait_followed(self, namespace: str, name: str, container: str | None = None, *, times: int = 1) -> None:
+        """Wait until somebody follows a container's log (None: the first regular container), for the n-th time."""
         pod = self._pod(namespace, name)
         logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
         log = logs.current(container or pod["spec"]["containers"][0]["name"])
-        wait_for(log.followed.is_set, 20, f"somebody to follow the log of {name}")
+        wait_for(lambda: log.followed >= times, 20, f"somebody to follow the log of {name}")
 
     def terminate(
         self,

@@ -25,7 +25,7 @@ class ContainerLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
         self.ended = threading.Event()
-        self.followed = threading.Event()  # somebody follows it, or did
+        self.followed = 0  # how many times somebody began to follow it
 
     def append(self, data: bytes) -> None:
         """Write as the container would."""
@@ -38,7 +38,7 @@ class ContainerLog:
         """Yield what is there and, when following, what comes until the container ends or `stopped`."""
         left = limit_bytes
         if follow:
-            self.followed.set()
+            self.followed += 1
         with self.path.open("rb") as file:
             if tail_lines is not None:
                 file.seek(_tail_offset(file.read(), tail_lines))
