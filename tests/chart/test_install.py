@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sitelog.core.configmap import CONFIG_KEYS
-from sitelog.core.names import WORKER_MODULE
+from sitelog.core.names import CLIENT_MODULE, WORKER_MODULE
 from support.control_plane import CommandError, ControlPlane
 from support.control_plane_process import free_port
 from support.wait import wait_for
@@ -36,9 +36,12 @@ def unreachable(control_plane: ControlPlane, install: Install, namespace: str) -
     """A namespace in which the API server must call a webhook that nobody serves."""
     install(f'webhook.url="https://127.0.0.1:{free_port()}"', 'webhook.failurePolicy="Fail"')
 
-    def in_force() -> bool:
-        probe = ("create", "configmap", "probe", "--from-literal=config_fed_client.json=", "--dry-run=server")
-        return "failed calling webhook" in control_plane.kubectl(*probe, f"--namespace={namespace}", check=False)
+    def probe(key: str) -> str:
+        arguments = ("create", "configmap", "probe", f"--from-literal={key}=", "--dry-run=server")
+        return control_plane.kubectl(*arguments, f"--namespace={namespace}", check=False)
+
+    def in_force() -> bool:  # and the API server knows the policies' kind, without which no ConfigMap passes
+        return "failed calling webhook" in probe("config_fed_client.json") and "created" in probe("other")
 
     wait_for(in_force, deadline=30, what="the webhook configuration to be in force")
     return namespace
@@ -62,7 +65,9 @@ ORDINARY = {
     "a name that NVFlare does not look for": configmap(data={"config_fed_client.json.bak": "{}"}),
     "very many keys": configmap(data={f"key-{number}": "" for number in range(30_000)}),
     "pod": pod(),
-    "pod with a command": pod(command=["python"], args=["-m", "nvflare.private.fed.app.client.client_train"], init={}),
+    "pod with a command": pod(command=["python"], args=["-m", "nvflare.private.fed.app.server.server_train"], init={}),
+    "very many words": pod(args=["nvflare.private.fed.app.client"] * 30_000),
+    "very long words": pod(args=["x" * 100_000] * 12, init={"args": ["y" * 100_000]}),
 }
 JOBS = {
     **{f"data {key}": configmap(data={"a": "b", key: "{}"}) for key in CONFIG_KEYS},
@@ -70,6 +75,8 @@ JOBS = {
     "launched": pod(command=["python3"], args=["-u", "-m", WORKER_MODULE, "-n", "job"]),
     "whole command": pod(command=["python3", "-u", "-m", WORKER_MODULE]),
     "shell": pod(command=["sh", "-c"], args=[f"exec python3 -m {WORKER_MODULE} -n job"]),
+    "FL client": pod(command=["python3"], args=["-u", "-m", CLIENT_MODULE, "-m", "/workspace"]),
+    "FL client in a shell": pod(command=["sh", "-c"], args=[f"exec python3 -m {CLIENT_MODULE}"]),
     "init container": pod(init={"command": ["python3", "-m", WORKER_MODULE]}),
 }
 
@@ -175,6 +182,29 @@ def test_no_service_account_reads_a_secret(
     assert not may("controller", "patch", "secret/sitelog-webhook-certificate", "--namespace=default")
     assert not may("webhook", "create", "secrets", "--namespace=default")
     assert may("webhook", "list", "sitelogpolicies.sitelog.dev", "--all-namespaces")
+
+
+def test_the_controller_binds_the_gates_role_and_no_other(
+    control_plane: ControlPlane, install: Install, namespace: str, release_namespace: str
+) -> None:
+    """Where it is asked for: so that a stolen token of its makes nobody an administrator."""
+    gate = f"{install()}-gate"
+    kubeconfig = control_plane.service_account_kubeconfig(release_namespace, "sitelog-controller")
+
+    def kubectl(*words: str) -> str:
+        return control_plane.kubectl(*words, f"--namespace={namespace}", kubeconfig=kubeconfig, check=False)
+
+    account = f"--serviceaccount={namespace}:default"
+    for role in ("cluster-admin", "edit", "view"):
+        refused = kubectl("create", "rolebinding", "other", f"--clusterrole={role}", account)
+        assert "is attempting to grant RBAC permissions not currently held" in refused
+    assert kubectl("create", "rolebinding", gate, f"--clusterrole={gate}", account).endswith("created\n")
+    assert kubectl("delete", "rolebinding", gate).endswith("deleted from " + namespace + " namespace\n")
+    control_plane.kubectl("create", "rolebinding", "other", "--clusterrole=view", account, f"--namespace={namespace}")
+    for verb in (("delete",), ("patch", "--patch={}")):
+        assert "cannot" in kubectl(verb[0], "rolebinding", "other", *verb[1:])
+    assert "cannot list" in kubectl("get", "rolebindings")
+    assert "cannot create" in kubectl("create", "clusterrolebinding", "other", f"--clusterrole={gate}", account)
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ def test_the_webhooks_paths_are_the_handlers(render: Any) -> None:
         "configmaps.sitelog.dev": f"/{names.HANDLER_CONFIGMAPS}",
         "pods.sitelog.dev": f"/{names.HANDLER_PODS}",
     }
-    assert names.WORKER_MODULE in webhooks["pods.sitelog.dev"]["matchConditions"][0]["expression"]
+    for module in (names.WORKER_MODULE, names.CLIENT_MODULE):
+        package = module[: module.rindex(".") + 1]
+        assert f"'{package}'" in webhooks["pods.sitelog.dev"]["matchConditions"][0]["expression"]
 
 
 def test_the_service_leads_to_the_webhooks_port(render: Any) -> None:
@@ -169,9 +171,11 @@ def test_images(render: Any, chart: str) -> None:
     objects = render()
     assert container(objects, "webhook")["image"] == container(objects, "controller")["image"] == f"sitelog:{version}"
     assert f"--upload-image=sitelog-uploader:{version}" in container(objects, "controller")["args"]
+    assert f"--gate-image=sitelog:{version}" in container(objects, "webhook")["args"]
     digest = "sha256:" + "0" * 64
     objects = render('image={"repository": "r.example/s", "tag": "2"}', f'uploadImage.digest="{digest}"')
     assert container(objects, "webhook")["image"] == "r.example/s:2"
+    assert "--gate-image=r.example/s:2" in container(objects, "webhook")["args"]
     assert f"--upload-image=sitelog-uploader@{digest}" in container(objects, "controller")["args"]
 
 
@@ -230,6 +234,9 @@ def test_least_privilege(render: Any, variant: str) -> None:
         ]
 
     assert rules("ClusterRole", "-webhook") == [("sitelog.dev/sitelogpolicies", [], "get list watch")]
+    gate = "sitelog-sitelog-system-gate"
+    assert f"--gate-role={gate}" in container(objects, "controller")["args"]
+    assert rules("ClusterRole", "-gate") == [("configmaps", [], "create get update")]
     own = ("admissionregistration.k8s.io/mutatingwebhookconfigurations", ["sitelog-sitelog-system"], "get patch")
     assert rules("ClusterRole", "-controller") == [
         ("sitelog.dev/sitelogpolicies", [], "get list watch"),
@@ -240,6 +247,9 @@ def test_least_privilege(render: Any, variant: str) -> None:
         ("events", [], "list create patch"),
         ("batch/jobs", [], "get list watch create patch delete"),
         ("secrets", [], "create"),
+        ("rbac.authorization.k8s.io/rolebindings", [], "create"),
+        ("rbac.authorization.k8s.io/clusterroles", [gate], "bind"),
+        ("rbac.authorization.k8s.io/rolebindings", [gate], "list patch delete"),
         *([own] if managed else []),
     ]
     roles = [each for each in objects if each["kind"] == "Role" and each["metadata"]["namespace"] == "sitelog-system"]

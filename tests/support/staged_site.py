@@ -1,4 +1,4 @@
-"""The ConfigMap in which NVFlare's own `deploy k8s` tools keep the files of a provisioned participant's local/."""
+"""What NVFlare's own `deploy` tools make of a provisioned participant's kit: its Helm chart, its staged local/."""
 
 import argparse
 import contextlib
@@ -20,15 +20,22 @@ def staged_local(kit: Path, directory: Path, namespace: str) -> dict[str, Any]:
     kit : as `nvflare provision` made it.
     directory : a fresh folder for what the tools write.
     """
-    directory.mkdir()
-    config, prepared = directory / "k8s.yaml", directory / "prepared"
-    runtime = {"runtime": "k8s", "namespace": namespace, "parent": {"docker_image": "nvparent:1"}}
-    config.write_text(yaml.safe_dump(runtime))
+    prepared = prepared_kit(kit, directory, namespace)
     with (
         contextlib.redirect_stdout(io.StringIO()),
         mock.patch.object(k8s_stage, "_kubectl_apply") as apply,  # no cluster: what it would apply is caught
     ):
-        prepare_deployment(argparse.Namespace(kit=str(kit), output=str(prepared), config=str(config)))
         k8s_stage.stage_k8_deployment(argparse.Namespace(kit=str(prepared), namespace=namespace))
     manifests: list[dict[str, Any]] = [call.args[0] for call in apply.call_args_list]
     return next(manifest for manifest in manifests if manifest["kind"] == "ConfigMap")
+
+
+def prepared_kit(kit: Path, directory: Path, namespace: str) -> Path:
+    """Prepare a provisioned kit for Kubernetes; return the folder with its `helm_chart`."""
+    directory.mkdir()
+    config, prepared = directory / "k8s.yaml", directory / "prepared"
+    runtime = {"runtime": "k8s", "namespace": namespace, "parent": {"docker_image": "nvparent:1"}}
+    config.write_text(yaml.safe_dump(runtime))
+    with contextlib.redirect_stdout(io.StringIO()):
+        prepare_deployment(argparse.Namespace(kit=str(kit), output=str(prepared), config=str(config)))
+    return prepared
