@@ -114,13 +114,14 @@ class Uploads:
     def _stopped(self, job: UploadJob) -> Skip | None:
         """Return why an upload may not go on: the policies may have changed since it was started."""
         force = self._force(job)
-        if force.log_streaming is LogStreaming.FORBIDDEN and force.governing:
+        if force.governing is None:
+            return Skip(Reason.NO_POLICY, "no policy in force governs it any more")
+        if force.log_streaming is LogStreaming.FORBIDDEN:
             return Skip(Reason.UPLOAD_FORBIDDEN, f"SiteLogPolicy {force.governing.key} forbids log streaming")
         if force.error_log and not force.error_log.upload:
             return Skip(Reason.UPLOAD_DISABLED, "errorLog.upload is no longer Enabled")
         try:
-            if force.governing:
-                check_identity(job.identity, force)
+            check_identity(job.identity, force)
         except IdentityError as error:
             return Skip(error.reason, str(error))
         return None
