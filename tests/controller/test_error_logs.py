@@ -219,3 +219,14 @@ def test_a_real_server_gets_it_when_its_courier_comes(
     assert b" - CRITICAL - " in sent
     assert federation.stored(job_id)[f"ERRORLOG_{SITE}"] == sent
     federation.wait(job_id)
+
+
+def test_a_namespace_can_be_deleted_while_its_jobs_run(
+    control_plane: ControlPlane, installation: Installation, pods: JobPods, spec: dict[str, Any]
+) -> None:
+    installation.policy(pods.namespace, **spec)
+    pods.run("running")
+    pods.create("pending")
+    assert pods.api.get(f"/api/v1/namespaces/{pods.namespace}/pods/pending")["metadata"]["finalizers"]
+    control_plane.kubectl("delete", "namespace", pods.namespace, "--timeout=60s")
+    assert not control_plane.exists(f"/api/v1/namespaces/{pods.namespace}")

@@ -21,7 +21,7 @@ from sitelog.core.outcome import End, PodEnd, pod_end
 from sitelog.core.pod import JobPod
 from sitelog.core.policy import InForce, applicable, in_force
 from sitelog.core.upload import Captured, Plan, Skip, compose, plan_upload
-from sitelog.kube.client import ApiError, KubeClient, NotFoundError, path
+from sitelog.kube.client import NAMESPACE_TERMINATING, ApiError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
 from sitelog.kube.jobs import job_manifest, upload_name
 from sitelog.kube.pods import parse_event, parse_job_pod
@@ -89,13 +89,21 @@ class ErrorLogs:
         try:
             over = pod is None or await self._look_at(pod, body, gone=gone)
         except ApiError as error:
-            # A namespace that is gone has no place for a Job any more.
-            over = isinstance(error, NotFoundError)
-            if not over:
-                log.warning("%s: %s", pod, error)
+            # A namespace that is gone, or going, has no place for a Job any more.
+            over = error.reason == NAMESPACE_TERMINATING or (gone and isinstance(error, NotFoundError))
+            log.log(logging.INFO if over else logging.WARNING, "%s: %s", pod, error)
+            if over:
+                await self._let_go(pod)
         if over:
             self._following.forget(uid)
             self._gone.pop(uid, None)
+
+    async def _let_go(self, pod: JobPod | None) -> None:
+        try:
+            if pod:
+                await release(self._client, pod)
+        except ApiError as error:
+            log.warning("%s: %s", pod, error)
 
     async def _look_at(self, pod: JobPod, body: Mapping[str, Any], *, gone: bool) -> bool:
         """Take a pod one step on; whether nothing is left to do for it."""
@@ -105,10 +113,10 @@ class ErrorLogs:
             if ANNOTATION_UPLOAD in pod.annotations or self._records.skipped(pod) or plan is None:
                 await release(self._client, pod)
                 return True
-            if isinstance(plan, Plan):
-                self._following.see(pod, body, plan.error_log)
             end = await self._end(pod, gone=gone)
             if end is None or (not gone and _reason_to_come(pod, end)):
+                if isinstance(plan, Plan):
+                    self._following.see(pod, body, plan.error_log)
                 return False
             if isinstance(plan, Skip):
                 if await self._uploads.get(pod.namespace, upload_name(pod.uid)) is None:  # else the Job is withdrawn

@@ -22,6 +22,7 @@ _WATCH_SECONDS: Final = 300
 _WATCHING: Final = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30.0, sock_connect=30.0)
 _LOG_CHUNK = 64 * 1024  # bytes
 _NO_STATUS = 0
+NAMESPACE_TERMINATING: Final = "NamespaceTerminating"  # reason of an ApiError
 
 
 class ApiError(Exception):
@@ -188,4 +189,7 @@ async def _error(method: str, resource: str, response: aiohttp.ClientResponse) -
     text = status.get("message") or raw[:200].decode(errors="replace")
     message = f"{method} {resource}: {response.status} {reason}: {text}"
     kinds: dict[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 410: NotFoundError}
+    causes = (status.get("details") or {}).get("causes") or ()
+    if any(cause.get("reason") == NAMESPACE_TERMINATING for cause in causes):
+        return ApiError(response.status, NAMESPACE_TERMINATING, message)
     return kinds.get(response.status, ApiError)(response.status, reason, message)
