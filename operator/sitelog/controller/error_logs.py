@@ -76,6 +76,7 @@ class ErrorLogs:
         self.unmarked = unmarked
         long_ago = time.monotonic() - _REMEMBERED
         self._records.forget(_REMEMBERED)
+        self._following.forget(_REMEMBERED)
         self._gone = {uid: (at, last_seen) for uid, (at, last_seen) in self._gone.items() if at > long_ago}
         for _, last_seen in list(self._gone.values()):
             await self.look_at_pod(last_seen, gone=True)
@@ -95,7 +96,7 @@ class ErrorLogs:
             if over:
                 await self._let_go(pod)
         if over:
-            self._following.forget(uid)
+            self._following.let_go(uid)
             self._gone.pop(uid, None)
 
     async def _let_go(self, pod: JobPod | None) -> None:
@@ -121,7 +122,9 @@ class ErrorLogs:
             if isinstance(plan, Skip):
                 if await self._uploads.get(pod.namespace, upload_name(pod.uid)) is None:  # else the Job is withdrawn
                     await self._skip(pod, force, plan)
-            elif not await self._start(pod, body, end, force, plan, gone=gone):
+            elif await self._start(pod, body, end, force, plan, gone=gone):
+                self._following.settle(pod.uid)
+            else:
                 return False
             await release(self._client, pod)
             return True

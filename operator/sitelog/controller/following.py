@@ -44,13 +44,14 @@ class Following:
         self._client = client
         self._complete = complete
         self._follows: dict[str, _Follow] = {}
+        self._settled: dict[str, float] = {}  # so that an older view of a pod does not begin anew
         FOLLOWED.set_function(lambda: len(self._follows))
 
     def see(self, pod: JobPod, body: Mapping[str, Any], settings: ErrorLog) -> None:
         """Take a pod's newest state; follow its log from the moment that there may be one."""
         if follow := self._follows.get(pod.uid):
             follow.pod, follow.body = pod, body
-        elif source := _source(pod, settings):
+        elif pod.uid not in self._settled and (source := _source(pod, settings)):
             self._follow(pod, body, source, settings)
 
     def _follow(self, pod: JobPod, body: Mapping[str, Any], source: str, settings: ErrorLog) -> "_Follow":
@@ -71,10 +72,20 @@ class Following:
             return None
         return follow.result()
 
-    def forget(self, uid: str) -> None:
-        """Let go of a pod: its error log is safe, or not wanted."""
+    def settle(self, uid: str) -> None:
+        """Let go of a pod whose error log is safe."""
+        self._settled[uid] = time.monotonic()
+        self.let_go(uid)
+
+    def let_go(self, uid: str) -> None:
+        """Follow a pod's log no further."""
         if follow := self._follows.pop(uid, None):
             follow.close()
+
+    def forget(self, seconds: float) -> None:
+        """Forget which error logs became safe longer ago."""
+        long_ago = time.monotonic() - seconds
+        self._settled = {uid: at for uid, at in self._settled.items() if at > long_ago}
 
 
 def _source(pod: JobPod, settings: ErrorLog) -> str | None:
