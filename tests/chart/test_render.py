@@ -184,7 +184,11 @@ def test_an_update_takes_no_webhook_away_and_doubles_no_controller(render: Any) 
     webhook, controller = one(objects, "Deployment", "webhook"), one(objects, "Deployment", "controller")
     assert webhook["spec"]["replicas"] == 2
     assert webhook["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    assert (controller["spec"]["replicas"], controller["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    assert controller["spec"]["replicas"] == 1
+    assert controller["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }
     budget = one(objects, "PodDisruptionBudget")["spec"]
     assert budget["maxUnavailable"] == 1
     assert budget["selector"] == webhook["spec"]["selector"]

@@ -79,6 +79,15 @@ MADE_UP = {
         ),
         End.EVICTED,
     ),
+    "drained, as it looks when the kubelet has finished": (
+        job_pod(
+            state=Terminated(137, "Error", "2026-01-01T00:00:31Z"),
+            deleted_at="2026-01-01T00:00:33Z",
+            deletion_asked_at="2026-01-01T00:00:33Z",
+            disruption="EvictionByEvictionAPI",
+        ),
+        End.EVICTED,
+    ),
     "killed, and deleted afterwards": (
         job_pod(
             state=Terminated(137, "Error", "2026-01-01T00:00:10Z"),
@@ -141,6 +150,16 @@ def test_a_node_that_does_not_answer_is_lost() -> None:
     found = pod_end(job_pod(phase="Running", running=True, deleted_at="2026-01-01T00:00:30Z"), silent=True)
     assert found is not None
     assert (found.end, found.at) == (End.NODE_LOST, "2026-01-01T00:00:30Z")
+
+
+@pytest.mark.parametrize(("container", "end"), [("worker", End.DELETED), ("sitelog-error-log", End.SIGNALLED)])
+def test_a_container_that_the_kubelet_stopped_was_deleted(container: str, end: End) -> None:
+    state = Terminated(137, "Error", "2026-01-01T00:00:31Z")
+    late = "2026-01-01T00:00:33Z"
+    pod = job_pod(phase="Failed", state=state, deleted_at=late, deletion_asked_at=late)
+    found = pod_end(pod, events=(PodEvent("Normal", "Killing", f"Stopping container {container}"),))
+    assert found is not None
+    assert found.end is end
 
 
 def test_a_container_of_which_the_kubelet_knows_nothing_ended_as_the_events_say() -> None:

@@ -32,7 +32,7 @@ CUT = re.compile(rb"\A\[sitelog: the first (\d+) bytes of this log were cut.*\n"
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to end: what the job does, what is done to its pod, and what the closing record says, if there is one."""
+    """A way to end: what the job does, what is done to its pod, and what the closing record may say, if there is one."""
 
     name: str
     ending: str
@@ -52,9 +52,19 @@ KINDS = (
     Kind("deleted, no grace", "never", "Deleted", act="delete 0"),
     Kind("deleted, grace", "never", "Deleted", act="delete 2"),
     Kind("evicted", "never", "Evicted", act="evict"),
-    Kind("image cannot be pulled, deleted", "well", "ImagePull", act="delete 0", spec={"image": "image.invalid/no:1"}),
     Kind(
-        "cannot be scheduled, deleted", "well", "Unschedulable", act="delete 0", spec={"nodeSelector": {"no": "node"}}
+        "image cannot be pulled, deleted",
+        "well",
+        "ImagePull|Deleted",
+        act="delete 0",
+        spec={"image": "image.invalid/no:1"},
+    ),
+    Kind(
+        "cannot be scheduled, deleted",
+        "well",
+        "Unschedulable|Deleted",
+        act="delete 0",
+        spec={"nodeSelector": {"no": "node"}},
     ),
 )
 
@@ -88,8 +98,9 @@ class End:
         own = CLOSING.sub(b"", self.log)
         if notices and len(closings) == (self.kind.closing is not None):
             return "notice"
-        told = [word.decode() for _, word in closings] == ([self.kind.closing] if self.kind.closing else [])
-        return "whole" if told and self._is_whole(own) else "LOST"
+        told = [word.decode() for _, word in closings]
+        rightly = told[0] in self.kind.closing.split("|") if self.kind.closing and told else not self.kind.closing
+        return "whole" if rightly and len(told) == bool(self.kind.closing) and self._is_whole(own) else "LOST"
 
     def _is_whole(self, own: bytes) -> bool:
         if cut := CUT.match(own):

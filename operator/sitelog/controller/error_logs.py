@@ -132,7 +132,7 @@ class ErrorLogs:
     async def _end(self, pod: JobPod, *, gone: bool) -> PodEnd | None:
         silent = bool(pod.deleted_at) and seconds_since(pod.deleted_at) > _SILENT
         gone = gone or pod.never_starts
-        events = await self._events(pod) if gone or silent else ()
+        events = await self._events(pod) if gone or pod.deleted_at else ()
         return pod_end(pod, gone=gone, silent=silent and not gone, events=events)
 
     async def _start(
@@ -143,7 +143,7 @@ class ErrorLogs:
         if job and (job.captured or not job.suspended):
             return True
         captured: Captured | None = Captured()
-        if end.end not in _NEVER_RAN:
+        if end.end not in _NEVER_RAN and not pod.never_starts:
             captured = self._following.captured(pod, body, plan.error_log, gone=gone)
         if captured is None:
             return False

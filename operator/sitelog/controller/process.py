@@ -50,7 +50,8 @@ async def run(settings: ControllerSettings) -> None:
     operator_settings = kopf_settings()
     for resource, selector in SELECTORS.items():
         operator_settings.watching.label_selectors[resource] = selector
-    ready = {"policies": lambda: book.synced}
+    # The last controller ends when this one is ready: then it follows every job that runs.
+    ready = {"policies": lambda: book.synced, "first round": lambda: sweeper.swept}
     alive = {"sweeping": lambda: sweeper.age < _STUCK + settings.sweep_interval}
     try:
         async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:

@@ -32,6 +32,7 @@ class Sweeper:
         self._interval = interval
         self._happened = asyncio.Event()
         self._swept_at = time.monotonic()
+        self.swept = False  # whether there was a full round
 
     def happened(self) -> None:
         """Ask for a look soon."""
@@ -65,6 +66,7 @@ class Sweeper:
                     good &= await self._look(name, look)
         if full:
             self._swept_at = time.monotonic()
+            self.swept = True
             if good:
                 SWEPT.set_to_current_time()
 

@@ -72,7 +72,7 @@ def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Se
     events : about this pod; they outlive it, and are all that tells why one never started.
     """
     if isinstance(pod.state, Terminated) and pod.state.reason != _UNKNOWN:
-        return _terminated(pod, pod.state)
+        return _terminated(pod, pod.state, events)
     if silent:
         return PodEnd(End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at)
     if pod.phase in ("Failed", "Succeeded") and not (pod.deleted_at and pod.reason not in _STATUS_REASONS):
@@ -83,7 +83,7 @@ def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Se
     return _vanished(pod, events)
 
 
-def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
+def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> PodEnd:
     code = state.exit_code
     if pod.reason in _STATUS_REASONS:
         end = _STATUS_REASONS[pod.reason]
@@ -94,7 +94,7 @@ def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
         end, message = End.START_ERROR, f"the container could not start ({state.reason}, exit code {code})"
     elif code == 0:
         end, message = End.COMPLETED, "the process ended with exit code 0"
-    elif 128 < code < 160 and pod.deletion_asked_at and state.finished_at >= pod.deletion_asked_at:  # noqa: PLR2004
+    elif 128 < code < 160 and _was_stopped(pod, state, events):  # noqa: PLR2004
         end = _DISRUPTIONS.get(pod.disruption, End.DELETED)
         message = _said(f"the pod was deleted while the job was running, exit code {code}", pod.disruption, "")
     elif 128 < code < 160:  # noqa: PLR2004 - 128 + the signal's number, as shells and runtimes write it
@@ -102,6 +102,18 @@ def _terminated(pod: JobPod, state: Terminated) -> PodEnd:
     else:
         end, message = End.ERROR, f"the process ended with exit code {code}"
     return PodEnd(end, message, state.finished_at)
+
+
+def _was_stopped(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> bool:
+    """Whether the signal came of the pod's deletion.
+
+    The time of the deletion alone does not tell: the kubelet's own, last one, without grace, writes over it.
+    """
+    if not pod.deleted_at:
+        return False
+    killing = f"Stopping container {pod.container}"
+    killed = any(event.reason == "Killing" and event.message.startswith(killing) for event in events)
+    return bool(pod.disruption) or killed or state.finished_at >= pod.deletion_asked_at
 
 
 def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR0911 - one for each way to vanish
