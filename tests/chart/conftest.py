@@ -75,5 +75,6 @@ def release_namespace(control_plane: ControlPlane) -> Iterator[str]:
     control_plane.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     for release in control_plane.helm("list", "--short", f"--namespace={name}").split():
-        control_plane.helm("uninstall", release, f"--namespace={name}", "--wait")
+        # No node runs the Job of the hook.
+        control_plane.helm("uninstall", release, f"--namespace={name}", "--wait", "--no-hooks")
     control_plane.kubectl("delete", "namespace", name, "--wait=false")

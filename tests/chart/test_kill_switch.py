@@ -61,7 +61,7 @@ def chart_installed(control_plane: ControlPlane, chart: str) -> Iterator[str]:
     values = ("--set=crds.enabled=false", f"--set-json=webhook.url={url}")
     control_plane.helm("install", "sitelog", chart, f"--namespace={namespace}", "--create-namespace", *values)
     yield namespace
-    control_plane.helm("uninstall", "sitelog", f"--namespace={namespace}", "--wait")
+    control_plane.helm("uninstall", "sitelog", f"--namespace={namespace}", "--wait", "--no-hooks")
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
 
 

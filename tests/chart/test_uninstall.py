@@ -1,0 +1,38 @@
+"""`helm uninstall` with job pods that are held: nobody is left to let them go, so the chart's last hook does it."""
+
+import pytest
+
+from sitelog.core.names import FINALIZER_ERROR_LOG
+from support.control_plane import ControlPlane
+from support.installation import NAMESPACE, Installation
+from support.job_pods import JobPods
+from support.kubelet import PlayedKubelet
+from support.wait import wait_for
+
+pytestmark = pytest.mark.usefixtures("crd")
+
+
+def test_job_pods_that_were_held_can_be_deleted_afterwards(
+    control_plane: ControlPlane, kubelet: PlayedKubelet, namespace: str
+) -> None:
+    pods = JobPods(kubelet, namespace)
+    path = f"/api/v1/namespaces/{namespace}/pods/%s"
+    error_log = {"upload": "Enabled", "courierSecretName": "courier"}
+    theirs = "example.com/theirs"
+    with Installation(control_plane, kubelet) as installation:
+        installation.policy(namespace, clientName="site-1", errorLog=error_log)
+        for name in ("running", "pending", "shared"):
+            pods.create(name)
+        pods.kubelet.set_running(namespace, "running")
+        pods.api.patch(path % "shared", {"metadata": {"finalizers": [theirs, FINALIZER_ERROR_LOG]}})
+        for name in ("running", "pending", "shared"):
+            assert FINALIZER_ERROR_LOG in pods.api.get(path % name)["metadata"]["finalizers"]
+
+    assert pods.api.get(path % "shared")["metadata"]["finalizers"] == [theirs]
+    for name in ("running", "pending"):
+        kubelet.delete(namespace, name)
+        wait_for(lambda: not control_plane.exists(path % name), 20, f"{name} to go")  # noqa: B023 - at once
+    pods.let_go("shared")
+    kinds = "all,serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
+    left = ("get", kinds, "--selector=app.kubernetes.io/instance=sitelog", f"--namespace={NAMESPACE}", "-oname")
+    wait_for(lambda: control_plane.kubectl(*left) == "", 20, "everything of the release to go")
