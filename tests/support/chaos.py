@@ -32,7 +32,7 @@ CUT = re.compile(rb"\A\[sitelog: the first (\d+) bytes of this log were cut.*\n"
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to end: what the job does, what is done to its pod, and what the closing record may say, if there is one."""
+    """A way to end: what the job does, what is done to its pod, and what the closing record may say."""
 
     name: str
     ending: str
