@@ -50,8 +50,8 @@ def test_it_runs_in_the_jobs_own_image_and_sees_the_workspace_read_only() -> Non
         "command": ["/usr/local/bin/python3"],
         "restartPolicy": "Always",
         "resources": {
-            "limits": {"memory": "64Mi", "ephemeral-storage": "1Gi"},
-            "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"},
+            "limits": {"memory": "32Mi", "ephemeral-storage": "1Gi"},
+            "requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
         },
         "volumeMounts": [{"name": "workspace-job", "mountPath": WORKSPACE, "readOnly": True}],
     }
@@ -77,27 +77,27 @@ def test_it_runs_as_whom_the_job_runs() -> None:
 @pytest.mark.parametrize(
     ("job", "expected"),
     [
-        ({}, {"limits": {"memory": "64Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}}),
+        ({}, {"limits": {"memory": "32Mi"}, "requests": {"cpu": "10m", "memory": "32Mi"}}),
         (
             {"limits": {"nvidia.com/gpu": 1}},
-            {"limits": {"memory": "64Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}},
+            {"limits": {"memory": "32Mi"}, "requests": {"cpu": "10m", "memory": "32Mi"}},
         ),
         (
             {"limits": {"cpu": "2", "memory": "4Gi"}},
-            {"limits": {"cpu": "50m", "memory": "64Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}},
+            {"limits": {"cpu": "10m", "memory": "32Mi"}, "requests": {"cpu": "10m", "memory": "32Mi"}},
         ),
         (
             {"requests": {"ephemeral-storage": "5Gi"}},
             {
-                "limits": {"memory": "64Mi"},
-                "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"},
+                "limits": {"memory": "32Mi"},
+                "requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
             },
         ),
         (
             {"limits": {"ephemeral-storage": "5Gi"}},
             {
-                "limits": {"memory": "64Mi", "ephemeral-storage": "5Gi"},
-                "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"},
+                "limits": {"memory": "32Mi", "ephemeral-storage": "5Gi"},
+                "requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
             },
         ),
     ],

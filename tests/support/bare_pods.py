@@ -45,9 +45,9 @@ class BarePods:
         """Submit a job that no site will ever run, and give its id."""
         return self._site.submit(write_job(self._jobs, name, meta={"min_clients": 2}))
 
-    def create(self, name: str, job_id: str, ending: str, *, errors: int, wait: float, **spec: object) -> Json:
-        """Create a pod that writes and, `wait` seconds later, ends as `ending` says; `spec` goes over the pod's."""
-        environment = {"PYTHONPATH": _LIBRARY, "ENDING": ending, "ERRORS": str(errors), "WAIT": str(wait)}
+    def create(self, name: str, job_id: str, ending: str, *, errors: int, end_at: float, **spec: object) -> Json:
+        """Create a pod that writes and, at that Unix time, ends as `ending` says; `spec` goes over the pod's."""
+        environment = {"PYTHONPATH": _LIBRARY, "ENDING": ending, "ERRORS": str(errors), "END_AT": str(end_at)}
         arguments = ["-m", WORKSPACE, "-w", f"{WORKSPACE}/startup", "-n", job_id, "-c", SITE]
         arguments += ["-p", f"stcp://{SITE}:8102", "-g", f"{SERVER}:8002", "-scheme", "http", "-s", "fed_client.json"]
         container = {

@@ -184,8 +184,9 @@ class Chaos:
     def _one(self, kind: Kind, job_id: str, chance: float) -> End:
         """Bring one pod to its end."""
         name = f"chaos-{job_id}"
+        end_at = time.time() + 3 + 5 * chance
         pod = _again(
-            lambda: self._bare.create(name, job_id, kind.ending, errors=kind.errors, wait=5 * chance, **kind.spec)
+            lambda: self._bare.create(name, job_id, kind.ending, errors=kind.errors, end_at=end_at, **kind.spec)
         )
         end = End(kind, job_id, pod)
         path = f"/api/v1/namespaces/{self._site.namespace}/pods/{name}"

@@ -11,8 +11,8 @@ from sitelog.core.worker_command import CommandError, is_job_command, worker_opt
 
 _PROGRAM: Final = importlib.resources.files("sitelog.sidecar").joinpath("copy_log.py").read_text(encoding="utf-8")
 # Requests equal limits: a pod of the class Guaranteed stays one.
-_CPU: Final = "50m"
-_MEMORY: Final = "64Mi"
+_CPU: Final = "10m"
+_MEMORY: Final = "32Mi"  # it takes 10
 _STORAGE: Final = "10Mi"  # its own log, which the kubelet rotates
 
 

@@ -1,6 +1,6 @@
 """Stands where NVFlare's job process would, in a pod that no launcher started: writes an error_log.txt and ends.
 
-What it does stands in its environment: ENDING, ERRORS (records) and WAIT (seconds before the end).
+What it does stands in its environment: ENDING, ERRORS (records) and END_AT (Unix time).
 """
 
 import os
@@ -22,7 +22,7 @@ def main() -> None:
             log.write(f"2026-01-01 00:00:00,000 - Worker - ERROR - record {number} of job {job_id}\n")
             log.flush()
         print("written", flush=True)
-        time.sleep(float(os.environ["WAIT"]))
+        time.sleep(max(0.0, float(os.environ["END_AT"]) - time.time()))
         globals()[f"end_{os.environ['ENDING']}"](log)
 
 
