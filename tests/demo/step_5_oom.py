@@ -40,13 +40,14 @@ def _allow_uploads(world: World) -> None:
     tell.say(
         "The site allows log streaming again, and the upload of error logs: by a courier, a participant of the "
         "federation that was provisioned for nothing else, and that may look at what the FL server has stored. Its "
-        "startup kit goes into a Secret."
+        "startup kit goes into a Secret. On a node a sidecar would copy the very error log; no node runs here, so it is "
+        "taken from the output of the job's container."
     )
     world.narrator.let("KIT", str(kit))
     tell.type("kubectl create secret generic site-1-courier --from-file=$KIT")
     tell.type(
         f"""kubectl patch slp {POLICY} --type=merge -p '{{"spec": {{"logStreaming": "Allowed",\n"""
-        """  "errorLog": {"upload": "Enabled", "courierSecretName": "site-1-courier"}}}'"""
+        """  "errorLog": {"upload": "Enabled", "courierSecretName": "site-1-courier", "capture": "ContainerLog"}}}'"""
     )
     world.installation.wait_in_force(NAMESPACE, POLICY)
 
