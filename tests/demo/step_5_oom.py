@@ -40,7 +40,7 @@ def _allow_uploads(world: World) -> None:
     tell.say(
         "The site allows log streaming again, and the upload of error logs: by a courier, a participant of the "
         "federation that was provisioned for nothing else, and that may look at what the FL server has stored. Its "
-        "startup kit goes into a Secret. On a node a sidecar would copy the very error log; no node runs here, so it is "
+        "startup kit goes into a Secret. On a node a sidecar would copy the error log itself; none runs here, so it is "
         "taken from the output of the job's container."
     )
     world.narrator.let("KIT", str(kit))
