@@ -9,34 +9,13 @@ from hypothesis import strategies as st
 from sitelog.core.configmap import ConfigMap, Outcome
 from sitelog.core.decide import decide_any
 from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
-from sitelog.core.policy import LogStreaming, Mode, OnRevoke, Policy, Requirement, Selector, Streamer, applicable
+from sitelog.core.policy import LogStreaming, Mode, Policy, applicable
 from sitelog.webhook.reviews import Review, review_pod
+from support.policies import HERE, ROOT, labels, many, selectors
 
-ROOT, HERE = "sitelog-system", "fl"
 STREAMER = {"id": "mine", "path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer"}
 RESOURCES = {"format_version": 2, "client": {}, "components": []}
 
-labels = st.dictionaries(st.sampled_from(["app", "site"]), st.sampled_from(["a", "b"]), max_size=2)
-requirements = st.builds(
-    Requirement,
-    st.sampled_from(["app", "site"]),
-    st.sampled_from(["In", "NotIn", "Exists", "DoesNotExist"]),
-    st.lists(st.sampled_from(["a", "b"]), max_size=2).map(tuple),
-)
-selectors = st.builds(Selector, labels, st.lists(requirements, max_size=1).map(tuple))
-policies = st.builds(
-    Policy,
-    namespace=st.sampled_from([ROOT, HERE, "elsewhere"]),
-    name=st.sampled_from("abcdef"),
-    created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
-    log_streaming=st.sampled_from(LogStreaming),
-    mode=st.sampled_from(Mode),
-    priority=st.integers(-3, 3),
-    selector=selectors,
-    streamer=st.builds(Streamer, liveness_interval=st.floats(1, 29)),
-    on_revoke=st.sampled_from(OnRevoke),
-)
-many = st.lists(policies, max_size=6, unique_by=lambda policy: policy.key)
 prohibitions = st.builds(
     Policy,
     namespace=st.sampled_from([ROOT, HERE]),
