@@ -171,7 +171,7 @@ async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
     now = 1000.0
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
-    book = PolicyBook()
+    book = PolicyBook("sitelog-system")
     policy = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "spec": {"logStreaming": "Forbidden"}}
     book.put({**policy, "metadata": {"name": "secret", "namespace": namespace}})
     async with connected() as client:

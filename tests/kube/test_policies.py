@@ -128,7 +128,7 @@ def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(mode: str) ->
 
 
 def test_the_book_follows_the_watch() -> None:
-    book = PolicyBook()
+    book = PolicyBook("sitelog-system")
     assert not book.synced
     book.replace(
         [body({}, "a"), body({"priority": "x"}, "b"), body({"priority": "x", "logStreaming": "Forbidden"}, "c")]

@@ -34,7 +34,7 @@ class Crossing:
 
 
 async def test_a_list_never_takes_back_what_the_watch_has_told() -> None:
-    book = PolicyBook()
+    book = PolicyBook("sitelog-system")
     api: Any = Crossing(book)
 
     await sync_policies(api, book)
@@ -59,7 +59,7 @@ class Failing:
 
 async def test_no_policy_is_an_answer_only_after_a_list(monkeypatch: Any) -> None:
     monkeypatch.setattr("sitelog.kube.watching._RETRY", 0.0)
-    book = PolicyBook()
+    book = PolicyBook("sitelog-system")
     api: Any = Failing(book)
     await sync_policies(api, book)
     assert not api.synced_before

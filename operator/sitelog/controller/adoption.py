@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, in_force
+from sitelog.core.policy import LogStreaming, Mode, Policy
 from sitelog.core.upload import Plan, plan_upload
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
@@ -47,7 +47,7 @@ class Adoption:
         pod = parse_job_pod(body)
         if pod is None or pod.namespace in self._excluded:
             return
-        force = self._force(pod)
+        force = self._book.in_force(pod.namespace, pod.labels)
         plan = plan_upload(pod, force)
         if not isinstance(plan, Plan) or not force.governing or _is_history(pod, force.governing):
             return
@@ -63,10 +63,6 @@ class Adoption:
         log.info("%s: %s", pod, message, extra=fields(reason=Reason.JOB_POD_LABELLED.value))
         subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
         await record_event(self._client, subject, Reason.JOB_POD_LABELLED, message)
-
-    def _force(self, pod: JobPod) -> InForce:
-        policies, root_namespace = self._book.policies, self._root_namespace
-        return in_force(applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels))
 
 
 def _wants(policy: Policy) -> bool:

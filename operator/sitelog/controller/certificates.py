@@ -16,7 +16,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sitelog.core.names import ANNOTATION_SERVING_CA
@@ -51,7 +51,7 @@ class Certificates:
         self._secret = secret
         self._configuration = path(_CONFIGURATIONS, "mutatingwebhookconfigurations", name=configuration)
         self._hosts = hosts
-        self._lifetime = lifetime
+        self._lifetime = timedelta(seconds=lifetime)
 
     async def look(self) -> None:
         """Renew the certificate if it is time, and keep the bundle as it has to be."""
@@ -69,10 +69,11 @@ class Certificates:
         CERTIFICATE_EXPIRY.set(serving.not_after.timestamp())
 
     def _good(self, serving: Authority, now: datetime) -> bool:
-        return now < _part_of_lifetime(serving, _RENEW_AT) and serving.hosts == frozenset(self._hosts)
+        too_long = serving.not_after > now + self._lifetime  # made when certificates were to live longer
+        return now < _part_of_lifetime(serving, _RENEW_AT) and serving.hosts == frozenset(self._hosts) and not too_long
 
     async def _renew(self, body: Mapping[str, Any], bundle: Sequence[Authority], now: datetime) -> Authority:
-        issued = issue(self._hosts, self._lifetime, now)
+        issued = issue(self._hosts, self._lifetime.total_seconds(), now)
         (new,) = read_bundle(issued.authority)
         valid = [ca for ca in bundle if ca.not_after > now]
         body = await self._write(body, [*valid, new])

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from sitelog.core.names import ANNOTATION_UPLOAD, LABEL_JOB, Reason
 from sitelog.core.outcome import End, PodEnd, pod_end
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, applicable, in_force
+from sitelog.core.policy import InForce
 from sitelog.core.upload import Captured, Plan, Skip, compose, plan_upload
 from sitelog.kube.client import NAMESPACE_TERMINATING, ApiError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
@@ -49,15 +49,12 @@ class ErrorLogs:
         book: PolicyBook,
         uploads: Uploads,
         records: Records,
-        *,
-        root_namespace: str,
         image: str,
     ) -> None:
         self._client = client
         self._records = records
         self._book = book
         self._uploads = uploads
-        self._root_namespace = root_namespace
         self._image = image
         self._following = Following(client, self._log_complete)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -109,7 +106,7 @@ class ErrorLogs:
     async def _look_at(self, pod: JobPod, body: Mapping[str, Any], *, gone: bool) -> bool:
         """Take a pod one step on; whether nothing is left to do for it."""
         async with self._locks.setdefault(pod.uid, asyncio.Lock()):
-            force = self._force(pod)
+            force = self._book.in_force(pod.namespace, pod.labels)
             plan = plan_upload(pod, force)
             if ANNOTATION_UPLOAD in pod.annotations or self._records.skipped(pod) or plan is None:
                 await release(self._client, pod)
@@ -170,10 +167,6 @@ class ErrorLogs:
         task = asyncio.create_task(self.look_at_pod(body, gone=body["metadata"]["uid"] in self._gone))
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
-
-    def _force(self, pod: JobPod) -> InForce:
-        policies, root_namespace = self._book.policies, self._root_namespace
-        return in_force(applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels))
 
     async def _events(self, pod: JobPod) -> list[Any]:
         bodies = await self._client.list_all(

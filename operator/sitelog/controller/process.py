@@ -31,11 +31,11 @@ _PROMPT = frozenset({"alignment", "upload Jobs", "status"})  # looked at when so
 async def run(settings: ControllerSettings) -> None:
     """Keep everything in line until told to stop."""
     client = await KubeClient.connect()
-    book = PolicyBook()
+    book = PolicyBook(settings.root_namespace)
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
-    records, root_namespace = Records(client), settings.root_namespace
-    uploads = Uploads(client, book, records, root_namespace=root_namespace, at_once=settings.max_uploads)
-    error_logs = ErrorLogs(client, book, uploads, records, root_namespace=root_namespace, image=settings.upload_image)
+    records = Records(client)
+    uploads = Uploads(client, book, records, at_once=settings.max_uploads)
+    error_logs = ErrorLogs(client, book, uploads, records, settings.upload_image)
     gates = Gates(
         client,
         book,

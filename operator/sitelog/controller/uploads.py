@@ -8,7 +8,7 @@ from sitelog.core.identity import IdentityError, check_identity
 from sitelog.core.labels import label_value
 from sitelog.core.names import ANNOTATION_CAPTURED, LABEL_CLIENT, LABEL_JOB, LABEL_UPLOAD, Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, applicable, in_force
+from sitelog.core.policy import InForce, LogStreaming
 from sitelog.core.upload import Captured, Skip, compose
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.jobs import UploadJob, parse_upload_job, secret_manifest
@@ -33,13 +33,10 @@ class Uploads:
     at_once : how many may run at the same time.
     """
 
-    def __init__(
-        self, client: KubeClient, book: PolicyBook, records: Records, *, root_namespace: str, at_once: int
-    ) -> None:
+    def __init__(self, client: KubeClient, book: PolicyBook, records: Records, *, at_once: int) -> None:
         self._client = client
         self._records = records
         self._book = book
-        self._root_namespace = root_namespace
         self._at_once = at_once
         self.unmarked: set[str] = set()  # uids of Jobs that carry no mark yet that they were counted, at the last look
 
@@ -146,10 +143,7 @@ class Uploads:
 
     def _force(self, job: UploadJob) -> InForce:
         labels = {LABEL_JOB: label_value(job.identity.job_id), LABEL_CLIENT: label_value(job.identity.client_name)}
-        policies = self._book.policies
-        return in_force(
-            applicable(policies, root_namespace=self._root_namespace, namespace=job.namespace, labels=labels)
-        )
+        return self._book.in_force(job.namespace, labels)
 
     async def _pod_exists(self, pod: JobPod) -> bool:
         try:

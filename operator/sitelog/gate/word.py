@@ -84,7 +84,8 @@ def install(words: Words) -> None:
         if not fl_ctx or not job_id:
             return True  # not about a job: SiteLogStreamer does nothing then
         allowed = words.allow(job_id, fl_ctx.get_identity_name())
-        logger.debug("job %s: log streaming by the parent is %s", job_id, "allowed" if allowed else "forbidden")
+        if not allowed:
+            logger.info("job %s: this process sends nothing of its logs, as the log policy forbids it", job_id)
         return allowed
 
     site_log_streamer.is_log_streaming_allowed = is_log_streaming_allowed

@@ -16,6 +16,7 @@ from sitelog.core.policy import (
     Capture,
     ErrorLog,
     Gate,
+    InForce,
     LogStreaming,
     Mode,
     OnRevoke,
@@ -24,6 +25,8 @@ from sitelog.core.policy import (
     Selector,
     Server,
     Streamer,
+    applicable,
+    in_force,
 )
 
 IDLE_TIMEOUT = 30.0  # seconds until NVFlare's JobLogReceiver gives up a silent stream
@@ -194,7 +197,8 @@ class PolicyBook:
     before the last change may be older than it, and must not be taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root_namespace: str) -> None:
+        self._root_namespace = root_namespace
         self.synced = False
         self.synced_at = 0.0
         self.changes = 0
@@ -234,6 +238,11 @@ class PolicyBook:
     def problem(self, namespace: str, name: str) -> str | None:
         """Return what is wrong with a policy, or None."""
         return self._problems.get((namespace, name))
+
+    def in_force(self, namespace: str, labels: Mapping[str, str]) -> InForce:
+        """Return what is in force for an object of a namespace with these labels."""
+        root = self._root_namespace
+        return in_force(applicable(self.policies, root_namespace=root, namespace=namespace, labels=labels))
 
     @property
     def policies(self) -> tuple[Policy, ...]:

@@ -26,7 +26,7 @@ class NoMemories(ResourceMemories):
 async def run(settings: WebhookSettings) -> None:
     """Answer admission reviews until told to stop."""
     client = await KubeClient.connect()
-    book = PolicyBook()
+    book = PolicyBook(settings.root_namespace)
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
     server = AdmissionServer(
         port=settings.port, certificate_dir=settings.certificate_dir, handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS)
