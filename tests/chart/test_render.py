@@ -46,6 +46,7 @@ def test_lint_finds_nothing(control_plane: ControlPlane, chart: str) -> None:
         ('webhook.failurePolicy="Maybe"', "failurePolicy"),
         ('webhook.url="http://plain"', "url"),
         ('webhook.certificate.mode="Helm"', "mode"),
+        ('webhook.certificate.lifetime="90d"', "lifetime"),
         ('webhook.certificate.mode="ExistingSecret"', "Set webhook.certificate.secretName to the Secret"),
         ('controller.sweepInterval="soon"', "sweepInterval"),
         ('image.digest="sha256:12"', "digest"),
@@ -135,6 +136,7 @@ def test_managed_certificates_are_the_controllers_business(render: Any) -> None:
         v for v in one(objects, "Deployment", "webhook")["spec"]["template"]["spec"]["volumes"] if "secret" in v
     ]
     assert f"--certificate-secret={volume['secret']['secretName']}" in args
+    assert "--certificate-lifetime=2160h" in args
     assert not volume["secret"].get("optional")  # the webhook waits for it
     assert not [each for each in objects if each["kind"] == "Secret"]
 

@@ -198,10 +198,10 @@ def pass_days(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def certificates(client: KubeClient, trust: Trust, namespace: str) -> Callable[..., Certificates]:
-    def make(*hosts: str) -> Certificates:
+    def make(*hosts: str, days: float = 90) -> Certificates:
         name = trust.configuration()["metadata"]["name"]
         names = {"namespace": namespace, "secret": "certificate", "configuration": name}
-        return Certificates(client, **names, hosts=hosts, lifetime=90 * DAY)
+        return Certificates(client, **names, hosts=hosts, lifetime=days * DAY)
 
     return make
 
@@ -263,6 +263,23 @@ async def test_what_somebody_has_changed_is_mended(
     assert names.get_values_for_type(x509.DNSName) == ["two.example"]
     (owner,) = trust.secret()["metadata"]["ownerReferences"]
     assert owner["uid"] == trust.configuration()["metadata"]["uid"]
+
+
+async def test_another_lifetime_holds_at_once_if_it_is_shorter(
+    trust: Trust, certificates: Callable[..., Certificates], pass_days: Callable[[float], None]
+) -> None:
+    await certificates("one.example").look()
+    first = trust.serving()
+    await certificates("one.example", days=30).look()
+    second = trust.serving()
+    assert trust.bundle() == [first, second]
+
+    await certificates("one.example", days=30).look()
+    await certificates("one.example", days=90).look()
+    assert trust.serving() == second
+    pass_days(21)
+    await certificates("one.example", days=90).look()
+    assert trust.serving() != second
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
