@@ -47,6 +47,11 @@ class BarePods:
 
     def create(self, name: str, job_id: str, ending: str, *, errors: int, end_at: float, **spec: object) -> Json:
         """Create a pod that writes and, at that Unix time, ends as `ending` says; `spec` goes over the pod's."""
+        body = self.manifest(name, job_id, ending, errors=errors, end_at=end_at, **spec)
+        return dict(self._site.cluster.api.create(f"/api/v1/namespaces/{self._site.namespace}/pods", body))
+
+    def manifest(self, name: str, job_id: str, ending: str, *, errors: int, end_at: float, **spec: object) -> Json:
+        """Give what `create` creates."""
         environment = {"PYTHONPATH": _LIBRARY, "ENDING": ending, "ERRORS": str(errors), "END_AT": str(end_at)}
         arguments = ["-m", WORKSPACE, "-w", f"{WORKSPACE}/startup", "-n", job_id, "-c", SITE]
         arguments += ["-p", f"stcp://{SITE}:8102", "-g", f"{SERVER}:8002", "-scheme", "http", "-s", "fed_client.json"]
@@ -65,7 +70,7 @@ class BarePods:
         }
         changes = dict(spec)
         container |= {"image": changes.pop("image")} if "image" in changes else {}
-        body = {
+        return {
             "metadata": {"name": name},
             "spec": {
                 "restartPolicy": "Never",
@@ -78,5 +83,3 @@ class BarePods:
                 **changes,
             },
         }
-        pods = f"/api/v1/namespaces/{self._site.namespace}/pods"
-        return dict(self._site.cluster.api.create(pods, body))

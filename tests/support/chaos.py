@@ -1,6 +1,7 @@
 """Many job pods that end in every way while Sitelog and the FL server are being killed; and the account of them."""
 
 import contextlib
+import http.client
 import random
 import re
 import threading
@@ -9,10 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 
 from sitelog.core.names import ANNOTATION_UPLOAD, FINALIZER_ERROR_LOG
 from support.bare_pods import BarePods
+from support.control_plane import CommandError
 from support.control_plane_api import ApiError, Json
 from support.installation import NAMESPACE as RELEASE
 from support.kind import Cluster
@@ -22,6 +24,9 @@ from support.wait import wait_for
 from support.witness import Witness
 
 AT_ONCE = 12  # pods that run at the same time
+T = TypeVar("T")
+PATIENCE = 60.0  # seconds for an API server that has trouble
+TROUBLE = (0, 409, 429, 500, 503, 504)
 SETTLED = 420.0  # seconds after the last end in which everything has to be delivered
 ERROR_LOG = f"ERRORLOG_{SITE}"
 NOTICE = re.compile(rb"sitelog - ERROR - Pod \S+: the job's own error log is (partial|lost): ")
@@ -175,24 +180,33 @@ class Chaos:
         jobs = [self._bare.job(f"chaos-{self._chance.getrandbits(40):x}-{number}") for number in range(count)]
         say(f"{count} jobs submitted; their pods end while something is killed every {pause[0]:g} to {pause[1]:g} s")
         with Monkey(self._cluster, self._site, self._chance, pause) as monkey, ThreadPoolExecutor(AT_ONCE) as pool:
-            ends = list(pool.map(self._one, kinds, jobs, [self._chance.random() for _ in jobs]))
+            ends = list(pool.map(self.end_one, kinds, jobs, [self._chance.random() for _ in jobs]))
             say(f"all have ended; killed: {dict(monkey.killed)}")
         self.killed = monkey.killed
-        self._settle(ends, say)
+        self.settle(ends, say)
         return ends
 
-    def _one(self, kind: Kind, job_id: str, chance: float) -> End:
+    def end_one(self, kind: Kind, job_id: str, chance: float) -> End:
         """Bring one pod to its end."""
         name = f"chaos-{job_id}"
         end_at = time.time() + 3 + 5 * chance
-        pod = _again(
-            lambda: self._bare.create(name, job_id, kind.ending, errors=kind.errors, end_at=end_at, **kind.spec)
-        )
-        end = End(kind, job_id, pod)
         path = f"/api/v1/namespaces/{self._site.namespace}/pods/{name}"
+
+        def create() -> Json:
+            try:
+                return self._bare.create(name, job_id, kind.ending, errors=kind.errors, end_at=end_at, **kind.spec)
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                return dict(self._cluster.api.get(path))  # the answer to an earlier try did not arrive
+
+        pod = again(create)
+        end = End(kind, job_id, pod)
         if kind.act:
             if not kind.spec:
-                wait_for(lambda: self._witness.wrote(pod["metadata"]["uid"]), 90, f"{name} to write", every=1)
+                wait_for(
+                    lambda: again(lambda: self._witness.wrote(pod["metadata"]["uid"])), 90, f"{name} to write", every=1
+                )
             time.sleep(1 + 3 * chance)  # so that some are followed by then and some are not
             self._act(kind, path)
         wait_for(lambda: self._has_ended(path), 120, f"{name} to end", every=0.5)
@@ -203,19 +217,19 @@ class Chaos:
         if kind.act == "evict":
             eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": path.rpartition("/")[2]}}
             options = {"deleteOptions": {"gracePeriodSeconds": 2}}
-            _again(lambda: self._cluster.api.create(f"{path}/eviction", {**eviction, **options}))
+            again(lambda: self._cluster.api.create(f"{path}/eviction", {**eviction, **options}))
         else:
             grace = int(kind.act.split()[1])
-            _again(lambda: self._cluster.api.delete(path, {"gracePeriodSeconds": grace}))
+            again(lambda: self._cluster.api.delete(path, {"gracePeriodSeconds": grace}))
 
     def _has_ended(self, path: str) -> bool:
         try:
-            pod = self._cluster.api.get(path)
+            pod = again(lambda: dict(self._cluster.api.get(path)))
         except ApiError as error:
             return error.status == 404
         return pod["status"].get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
 
-    def _settle(self, ends: Iterable[End], say: Callable[[str], None]) -> None:
+    def settle(self, ends: Iterable[End], say: Callable[[str], None]) -> None:
         """Read what was written and what is stored, until nothing is outstanding."""
         waiting = list(ends)
         for end in waiting:
@@ -248,16 +262,19 @@ class Chaos:
         ]
 
 
-def _again(request: Callable[[], Json]) -> Json:
+def again(request: Callable[[], T]) -> T:
     """Send a request, again while the API server has trouble: this is not about the one who sends it."""
-    for _ in range(20):
+    until = time.monotonic() + PATIENCE
+    while True:
         try:
             return request()
         except ApiError as error:
-            if error.status not in (0, 409, 429, 500, 503, 504):
+            if error.status not in TROUBLE or time.monotonic() > until:
                 raise
-            time.sleep(0.5)
-    return request()
+        except (OSError, http.client.HTTPException, CommandError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.5)
 
 
 def table(ends: Iterable[End]) -> str:
