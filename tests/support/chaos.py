@@ -231,9 +231,9 @@ class Chaos:
 
     def settle(self, ends: Iterable[End], say: Callable[[str], None]) -> None:
         """Read what was written and what is stored, until nothing is outstanding."""
-        waiting = list(ends)
+        waiting, written = list(ends), self._witness.everything()
         for end in waiting:
-            end.wrote = self._witness.wrote(end.pod["metadata"]["uid"]).get(end.job_id, b"")
+            end.wrote = written.get((end.pod["metadata"]["uid"], end.job_id), b"")
         until, told = time.monotonic() + SETTLED, time.monotonic()
         while waiting and time.monotonic() < until:
             for end in list(waiting):

@@ -10,11 +10,11 @@ from support.kind import Cluster
 NAME = "sitelog-witness"
 PROGRAM = Path(__file__).with_name("witness_program.py")
 
-# Gives all files of a pod that the witness kept: one line for each, its name and its content.
+# Gives all files that the witness kept of a pod, or of all: one line for each, its name and its content.
 _READ = """
 import base64, pathlib, sys
 for file in pathlib.Path("/kubelet/sitelog-witness").glob(sys.argv[1] + "_*"):
-    print(file.name.partition("_")[2], base64.b64encode(file.read_bytes()).decode())
+    print(file.name, base64.b64encode(file.read_bytes()).decode())
 """
 
 
@@ -32,9 +32,21 @@ class Witness:
 
     def wrote(self, pod_uid: str) -> dict[str, bytes]:
         """Give the error logs that a pod wrote, by the name of the job's folder."""
-        program = ("python3", "-c", _READ, pod_uid)
+        return {job: log for (_, job), log in self._read(pod_uid).items()}
+
+    def everything(self) -> dict[tuple[str, str], bytes]:
+        """Give all error logs, by the pod's uid and the name of the job's folder."""
+        return self._read("*")
+
+    def _read(self, pods: str) -> dict[tuple[str, str], bytes]:
+        program = ("python3", "-c", _READ, pods)
         said = self._cluster.kubectl("exec", NAME, "--namespace=kube-system", "--", *program)
-        return {name: base64.b64decode(text) for name, _, text in (line.partition(" ") for line in said.splitlines())}
+        found = {}
+        for line in said.splitlines():
+            name, _, text = line.partition(" ")
+            pod, _, job = name.partition("_")
+            found[pod, job] = base64.b64decode(text)
+        return found
 
 
 def _pod() -> dict[str, object]:
