@@ -90,7 +90,7 @@ def controller(
     published_retention: Annotated[
         float, typer.Option(envvar="SITELOG_PUBLISHED_RETENTION", parser=_seconds, metavar="DURATION")
     ] = "168h",  # type: ignore[assignment]
-    max_uploads: Annotated[int, typer.Option(envvar="SITELOG_MAX_UPLOADS", min=1)] = 4,
+    max_uploads: Annotated[int, typer.Option(envvar="SITELOG_MAX_UPLOADS", min=1)] = 8,
     excluded_namespace: Annotated[
         list[str] | None, typer.Option(envvar="SITELOG_EXCLUDED_NAMESPACE", help="Left alone, as by the webhook.")
     ] = None,

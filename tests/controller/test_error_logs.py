@@ -159,7 +159,7 @@ def test_what_is_not_sent_is_said(
 def test_an_upload_waits_for_its_turn_and_ends_with_the_permission(
     installation: Installation, pods: JobPods, uploader: StandInUploader, spec: dict[str, Any]
 ) -> None:
-    """The installed controller lets four run at a time."""
+    """The installed controller lets four run at a time, as these tests want it."""
     installation.policy(pods.namespace, **spec)
     names = [f"turn-{number}" for number in range(5)]
     uploader.hold("shared")

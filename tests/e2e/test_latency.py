@@ -18,7 +18,7 @@ from support.wait import wait_for
 
 AT_ONCE = 50
 START = 25.0  # seconds in which so many pods have surely started
-UPLOADS_AT_ONCE = 4  # the chart's default
+UPLOADS_AT_ONCE = 8  # the chart's default
 ERROR_LOG = f"ERRORLOG_{SITE}"
 
 

@@ -27,7 +27,7 @@ AT_ONCE = 12  # pods that run at the same time
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds for an API server that has trouble
 TROUBLE = (0, 409, 429, 500, 503, 504)
-SETTLED = 420.0  # seconds after the last end in which everything has to be delivered
+SETTLED = 8.0  # seconds for each end, after the last one, in which everything has to be delivered
 ERROR_LOG = f"ERRORLOG_{SITE}"
 NOTICE = re.compile(rb"sitelog - ERROR - Pod \S+: the job's own error log is (partial|lost): ")
 CLOSING = re.compile(rb"^.* - sitelog - CRITICAL - Pod (\S+): (\w+): .*\n", re.MULTILINE)
@@ -234,7 +234,7 @@ class Chaos:
         waiting, written = list(ends), self._witness.everything()
         for end in waiting:
             end.wrote = written.get((end.pod["metadata"]["uid"], end.job_id), b"")
-        until, told = time.monotonic() + SETTLED, time.monotonic()
+        until, told = time.monotonic() + max(120.0, SETTLED * len(waiting)), time.monotonic()
         while waiting and time.monotonic() < until:
             for end in list(waiting):
                 end.stored = self._site.stored(end.job_id)

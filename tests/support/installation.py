@@ -45,6 +45,7 @@ class Installation:
             "crds.enabled": not self.control_plane.exists(CRD),
             "webhook.url": f"https://127.0.0.1:{port}",
             "controller.sweepInterval": "1s",
+            "controller.maxUploads": 4,
             **self._values,
         }
         settings = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
