@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools check test e2e demo bench clean
+.PHONY: help venv tools check test e2e chaos demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: tools ## all tests but e2e, on a real control plane and a real FL server
 e2e: $(READY) ## tests on real nodes: kind, NVFlare's charts, real job pods (needs docker, kind, kubectl)
 	@echo "==> pytest tests/e2e"
 	@$(BIN)/pytest tests/e2e --verbose --capture=no
+
+chaos: $(READY) ## the same cluster: 200 job pods end while everything is being killed; prints the account of them
+	@CHAOS_ENDS=$${CHAOS_ENDS:-200} $(BIN)/pytest tests/e2e/test_chaos.py --verbose --capture=no
 
 demo: tools ## the whole story on this machine, step by step
 	@$(BIN)/python tests/demo/demo.py

@@ -2,6 +2,8 @@
 
 import json
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -99,6 +101,19 @@ class Installation:
     def metrics(self, component: str) -> str:
         """The metrics of a component's pods, one after the other."""
         return "\n".join(self._ask(pod, "/metrics") for pod in self.pods(component))
+
+    @contextmanager
+    def without_webhook(self) -> Iterator[None]:
+        """Let no webhook pod run meanwhile."""
+        scale = ("scale", "deployment", "sitelog-webhook", f"--namespace={NAMESPACE}")
+        self.control_plane.kubectl(*scale, "--replicas=0")
+        wait_for(lambda: not self.pods("webhook"), 40, "the webhook's pods to go")
+        try:
+            yield
+        finally:
+            self.control_plane.kubectl(*scale, "--replicas=2")
+            status = ("rollout", "status", "deployment/sitelog-webhook", f"--namespace={NAMESPACE}", "--timeout=60s")
+            self.control_plane.kubectl(*status)
 
     def _policy(self, namespace: str, name: str) -> Json:
         return self.control_plane.api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/sitelogpolicies/{name}")
