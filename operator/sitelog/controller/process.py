@@ -1,6 +1,8 @@
 """The controller process, put together."""
 
 import asyncio
+import resource
+from typing import Final
 
 import kopf
 
@@ -23,6 +25,7 @@ from .status import StatusKeeper
 from .sweeper import Look, Sweeper
 from .uploads import Uploads
 
+_FILES: Final = 16_384  # open at a time: each followed log takes a connection and, if it is not short, a file
 _STUCK = 300.0  # seconds without a full round, after which the process is better started anew
 
 _PROMPT = frozenset({"alignment", "upload Jobs", "status"})  # looked at when something happened, too
@@ -30,6 +33,7 @@ _PROMPT = frozenset({"alignment", "upload Jobs", "status"})  # looked at when so
 
 async def run(settings: ControllerSettings) -> None:
     """Keep everything in line until told to stop."""
+    _raise_file_limit()
     client = await KubeClient.connect()
     book = PolicyBook(settings.root_namespace)
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
@@ -48,8 +52,8 @@ async def run(settings: ControllerSettings) -> None:
     keep_policies(registry, client, book, changed=sweeper.happened)
     register(registry, error_logs, sweeper)
     operator_settings = kopf_settings()
-    for resource, selector in SELECTORS.items():
-        operator_settings.watching.label_selectors[resource] = selector
+    for kind, selector in SELECTORS.items():
+        operator_settings.watching.label_selectors[kind] = selector
     # The last controller ends when this one is ready: then it follows every job that runs.
     ready = {"policies": lambda: book.synced, "first round": lambda: sweeper.swept}
     alive = {"sweeping": lambda: sweeper.age < _STUCK + settings.sweep_interval}
@@ -61,6 +65,14 @@ async def run(settings: ControllerSettings) -> None:
                 task.cancel()
     finally:
         await client.close()
+
+
+def _raise_file_limit() -> None:
+    """Many container runtimes give 1,024, and more to whoever asks."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _when_synced(client: KubeClient, book: PolicyBook, run: Look) -> None:

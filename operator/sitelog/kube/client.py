@@ -2,6 +2,7 @@
 
 import json
 import os
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -22,6 +23,9 @@ _WATCH_SECONDS: Final = 300
 _WATCHING: Final = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30.0, sock_connect=30.0)
 _LOG_CHUNK = 64 * 1024  # bytes
 _NO_STATUS = 0
+# asyncio keeps a buffer for each TLS connection, of 256 KiB: too much where each of a thousand followed logs takes a
+# connection. TLS itself hands out no more than this at a time.
+SSLProtocol.max_size = 16 * 1024
 NAMESPACE_TERMINATING: Final = "NamespaceTerminating"  # reason of an ApiError
 
 
