@@ -8,8 +8,7 @@ from support.control_plane_api import Json
 from support.ending_jobs import EndingJobs
 from support.images import provide_images
 from support.kind import GIVEN, KEEP, Cluster, running_cluster
-from support.provisioning import SITE
-from support.site_on_kind import COURIER_SECRET, NAMESPACE, Site, deploy, deployed
+from support.site_on_kind import NAMESPACE, Site, deploy, deployed, govern
 from support.sitelog_on_kind import SitelogOnKind
 from support.wait import wait_for
 from support.witness import Witness
@@ -41,20 +40,14 @@ def site(cluster: Cluster, sitelog: SitelogOnKind) -> Iterator[Site]:
     if not deployed(cluster):
         cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
         cluster.kubectl("create", "namespace", NAMESPACE)
-        allow(sitelog)  # before the site: its pods and ConfigMaps are governed from the start
+        govern(sitelog)  # before the site: its pods and ConfigMaps are governed from the start
         deploy(cluster, running)
-    allow(sitelog)
+    govern(sitelog)
     running.wait_registered()
     yield running
     running.console.close()
     if GIVEN and not KEEP:
         cluster.kubectl("delete", "namespace", NAMESPACE)
-
-
-def allow(sitelog: SitelogOnKind) -> None:
-    """Put the policy in force that most tests run under."""
-    error_log = {"upload": "Enabled", "courierSecretName": COURIER_SECRET, "ttlSecondsAfterFinished": 60}
-    sitelog.policy(NAMESPACE, logStreaming="Allowed", clientName=SITE, errorLog=error_log)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from support.commands import step
 from support.control_plane_api import ApiError, Json
 from support.fl_console import FlConsole
 from support.images import SITE as SITE_IMAGE
+from support.installation import Installation
 from support.kind import FOLDER, Cluster
 from support.provisioning import ADMIN, MEMBER, SITE, edit, kit_files, nvflare, provision
 from support.wait import wait_for
@@ -21,6 +22,7 @@ NAMESPACE = "nvflare"
 SERVER = "nvflare-server"  # the participant, and its Service
 COURIER_SECRET = "site-1-courier"
 JOBS_AT_ONCE = 50
+TTL = 60  # seconds for which a finished upload Job stays
 
 _WORKSPACE = "/var/tmp/nvflare/workspace"
 _SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}}
@@ -92,6 +94,17 @@ class Site:
                 return None
             raise
 
+    def client_pod(self) -> Json:
+        """Give the pod of the site's FL client."""
+        (pod,) = self.cluster.api.get(
+            f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=f"app.kubernetes.io/name={SITE}"
+        )["items"]
+        return dict(pod)
+
+    def client_log(self) -> str:
+        """Give what the FL client logged."""
+        return self.cluster.api.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{self.client_pod()['metadata']['name']}/log")
+
     # --- the FL server --------------------------------------------------------------------------------------------
 
     def stop_server(self) -> None:
@@ -108,6 +121,12 @@ class Site:
     def wait_registered(self) -> None:
         """Wait until the server knows the site."""
         wait_for(lambda: SITE in self.console.ask("clients"), 120, f"{SITE} to be registered", every=0.5)
+
+
+def govern(sitelog: Installation, log_streaming: str = "Allowed") -> None:
+    """Put the policy in force that most tests run under, or one that forbids."""
+    error_log = {"upload": "Enabled", "courierSecretName": COURIER_SECRET, "ttlSecondsAfterFinished": TTL}
+    sitelog.policy(NAMESPACE, logStreaming=log_streaming, clientName=SITE, gate="Injected", errorLog=error_log)
 
 
 def deployed(cluster: Cluster) -> bool:
