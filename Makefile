@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools check test e2e chaos demo bench clean
+.PHONY: help venv tools check test e2e chaos demo bench bench-memory clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(READY) ## .venv with the project (editable) and everything its tests need
 
@@ -53,6 +53,9 @@ demo: tools ## the whole story on this machine, step by step
 
 bench: tools ## the promises about time, measured (about two minutes)
 	@$(BIN)/python tests/bench/bench.py
+
+bench-memory: tools ## the promises about memory: 1,000 job pods followed, 100,000 reviews (about MINUTES minutes)
+	@$(BIN)/python tests/bench/memory.py
 
 clean: ## remove .venv and what the tools left in this folder (the built programs stay in the user's cache)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,7 +12,7 @@ from typing import Self
 
 from sitelog.core.names import LABEL_UPLOAD
 from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError, Json, Watch
+from support.control_plane_api import Api, ApiError, Json, Watch
 from support.control_plane_keys import write_serving_pair
 from support.kubelet_container import Container, Ports
 from support.kubelet_hand import PodsByHand, pod_path
@@ -53,7 +53,7 @@ class PlayedKubelet(PodsByHand):
             stack.callback(server.close)
             self._proxy = ServiceProxy(self._ready_ports)
             stack.callback(self._proxy.close)
-            self._register(server.port)
+            register_node(self.api, self.name, server.port)
             stack.callback(self._unregister)
             thread = threading.Thread(target=self._keep_watching, name="kubelet")
             thread.start()
@@ -130,18 +130,6 @@ class PlayedKubelet(PodsByHand):
         return found
 
     # --- the node's own work -----------------------------------------------------------------------------------------
-
-    def _register(self, log_port: int) -> None:
-        capacity = {"capacity": SERVED_RESOURCES, "allocatable": SERVED_RESOURCES}
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": now()}
-        status = {
-            **capacity,
-            "addresses": [{"type": "InternalIP", "address": HOST}, {"type": "Hostname", "address": self.name}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": log_port}},
-            "conditions": [ready],
-        }
-        self.api.create("/api/v1/nodes", {"metadata": {"name": self.name}, "status": status})
-        self.api.patch(f"/api/v1/nodes/{self.name}", {"spec": {"taints": None}})  # admission adds not-ready
 
     def _unregister(self) -> None:
         with contextlib.suppress(ApiError, *NO_ANSWER):  # nobody misses it where no API server is left
@@ -228,6 +216,20 @@ class PlayedKubelet(PodsByHand):
         if pod["status"].get("phase") == "Running":
             self.terminate(metadata["namespace"], metadata["name"], exit_code=SIGKILLED)
         self.api.delete(pod_path(pod), {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}})
+
+
+def register_node(api: Api, name: str, log_port: int) -> None:
+    """Make a node that is Ready, and whose pods' logs are read from a port of this host."""
+    capacity = {"capacity": SERVED_RESOURCES, "allocatable": SERVED_RESOURCES}
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": now()}
+    status = {
+        **capacity,
+        "addresses": [{"type": "InternalIP", "address": HOST}, {"type": "Hostname", "address": name}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": log_port}},
+        "conditions": [ready],
+    }
+    api.create("/api/v1/nodes", {"metadata": {"name": name}, "status": status})
+    api.patch(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})  # admission adds not-ready
 
 
 def _is_ours(pod: Json) -> bool:
