@@ -26,7 +26,7 @@ from support.witness import Witness
 AT_ONCE = 12  # pods that run at the same time
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds for an API server that has trouble
-TROUBLE = (0, 409, 429, 500, 503, 504)
+TROUBLE = (401, 403, 409, 429, 500, 503, 504)  # at its start an API server knows nobody and no right
 SETTLED = 8.0  # seconds for each end, after the last one, in which everything has to be delivered
 ERROR_LOG = f"ERRORLOG_{SITE}"
 NOTICE = re.compile(rb"sitelog - ERROR - Pod \S+: the job's own error log is (partial|lost): ")
