@@ -112,7 +112,7 @@ def assert_follows_the_failure_policy(
 def test_nothing_listens(site: Sites, closed_port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere = kubeconfig_for(f"https://127.0.0.1:{closed_port}", tmp_path)
     assert_follows_the_failure_policy(
-        lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=3),
+        lambda *, fail_closed: site(where.ALLOWED, kubeconfig=elsewhere, fail_closed=fail_closed, timeout=5),
         caplog,
         f"https://127.0.0.1:{closed_port} does not answer",
         "check the API server",

@@ -109,10 +109,11 @@ def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     if force.governing is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
     review = _labelled(pod, force, force.governing)
-    if force.log_streaming is LogStreaming.FORBIDDEN:
-        return _with_word(body, review, force.governing)
     plan = plan_upload(pod, force)
-    return _with_capture(body, review, plan.error_log) if isinstance(plan, Plan) else review
+    if isinstance(plan, Plan):
+        return _with_capture(body, review, plan.error_log)
+    review = _not_held(body, review)
+    return _with_word(body, review, force.governing) if force.log_streaming is LogStreaming.FORBIDDEN else review
 
 
 def with_rehearsal(review: Review, rehearsed: Review) -> Review:
@@ -139,6 +140,15 @@ def _labelled(pod: JobPod, force: InForce, policy: Policy) -> Review:
         merge={"metadata": identity_marks(identity)},
         warnings=warnings,
     )
+
+
+def _not_held(body: Mapping[str, Any], review: Review) -> Review:
+    """Take away the finalizer that the API server gives to every job pod, in case no webhook answers."""
+    finalizers = (body.get("metadata") or {}).get("finalizers") or ()
+    if FINALIZER_ERROR_LOG not in finalizers:
+        return review
+    kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER_ERROR_LOG]
+    return replace(review, merge={**review.merge, "metadata": {**review.merge["metadata"], "finalizers": kept}})
 
 
 def _with_capture(body: Mapping[str, Any], review: Review, settings: ErrorLog) -> Review:
