@@ -1,5 +1,6 @@
 """Whatever is restarted, scaled, upgraded or renewed beside a load: nothing is refused, unmutated or lost."""
 
+import secrets
 import threading
 from collections.abc import Iterator
 from typing import Self
@@ -8,7 +9,7 @@ import pytest
 
 from sitelog.core.names import ANNOTATION_SERVING_CA
 from support.bare_pods import BarePods
-from support.chaos import Chaos, table
+from support.chaos import Chaos, End, Kind, again, table
 from support.commands import run, say
 from support.control_plane_api import ApiError
 from support.installation import NAMESPACE as RELEASE
@@ -22,6 +23,7 @@ from support.witness import Witness
 WEBHOOK, CONTROLLER = "deployment/sitelog-webhook", "deployment/sitelog-controller"
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sitelog-sitelog-system"
 LIFETIME = "40s"
+RESTARTED = Kind("node restarted", "never", "Error|Signalled|NodeLost")
 
 
 class Rollouts:
@@ -178,4 +180,25 @@ def test_no_error_log_of_that_time_was_lost(load: Load, chaos: Chaos, rollouts: 
     say(f"{load.stored} answers\n{table(ends)}")
     assert load.wrong == []
     assert [(end.kind.name, end.job_id, end.wrote, end.stored) for end in ends if end.verdict == "LOST"] == []
+    assert [end.job_id for end in ends if end.doubled or end.strangers] == []
+
+
+@pytest.mark.skipif(bool(GIVEN), reason="the node is somebody else's")
+def test_the_node_is_restarted(cluster: Cluster, site: Site, chaos: Chaos, bare: BarePods, witness: Witness) -> None:
+    """With all that runs on it: the jobs, Sitelog, the API server."""
+    bare.prepare()
+    ends = []
+    for number in range(3):
+        job_id = bare.job(f"node-{secrets.token_hex(3)}-{number}")
+        pod = bare.create(f"node-{job_id}", job_id, RESTARTED.ending, errors=RESTARTED.errors, end_at=0)
+        ends.append(End(RESTARTED, job_id, pod))
+    for end in ends:
+        wait_for(lambda: witness.wrote(end.pod["metadata"]["uid"]), 60, f"{end.name} to write", every=0.5)  # noqa: B023
+    run("docker", "restart", "--time=0", f"{NAME}-control-plane")
+    for deployment in (WEBHOOK, CONTROLLER):
+        again(lambda: cluster.kubectl("rollout", "status", deployment, f"--namespace={RELEASE}", "--timeout=90s"))  # noqa: B023
+    site.wait_registered()
+    chaos.settle(ends, say)
+    say(table(ends))
+    assert [(end.wrote, end.stored) for end in ends if end.verdict == "LOST"] == []
     assert [end.job_id for end in ends if end.doubled or end.strangers] == []
