@@ -33,6 +33,7 @@ from .following import Following
 from .records import Records, release, subject
 from .uploads import Uploads
 
+_PAGE: Final = 200  # pods in memory at a time
 _REMEMBERED: Final = 600.0  # seconds in which what was last seen or said of a pod is kept
 _SILENT: Final = 60.0  # seconds after a deletion took effect in which a kubelet says that a pod has ended
 _NEVER_RAN: Final = (End.IMAGE_PULL, End.UNSCHEDULABLE, End.START_ERROR)
@@ -65,7 +66,7 @@ class ErrorLogs:
     async def look_at_pods(self) -> None:
         """Look at all job pods that exist, and again at those that are gone and left something undone."""
         unmarked = set[str]()
-        async for page in self._client.pages(path("v1", "pods"), query={"labelSelector": LABEL_JOB}):
+        async for page in self._client.pages(path("v1", "pods"), size=_PAGE, query={"labelSelector": LABEL_JOB}):
             for body in page:
                 if ANNOTATION_UPLOAD not in (body["metadata"].get("annotations") or {}):
                     unmarked.add(body["metadata"]["uid"])
