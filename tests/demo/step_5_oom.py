@@ -47,7 +47,8 @@ def _allow_uploads(world: World) -> None:
     tell.type("kubectl create secret generic site-1-courier --from-file=$KIT")
     tell.type(
         f"""kubectl patch slp {POLICY} --type=merge -p '{{"spec": {{"logStreaming": "Allowed",\n"""
-        """  "errorLog": {"upload": "Enabled", "courierSecretName": "site-1-courier", "capture": "ContainerLog"}}}'"""
+        """  "errorLog": {"upload": "Enabled", "courierSecretName": "site-1-courier",\n"""
+        """    "capture": "ContainerLog"}}}'"""
     )
     world.installation.wait_in_force(NAMESPACE, POLICY)
 
