@@ -54,7 +54,7 @@ demo: tools ## the whole story on this machine, step by step
 bench: tools ## the promises about time, measured (about two minutes)
 	@$(BIN)/python tests/bench/bench.py
 
-bench-memory: tools ## the promises about memory: 1,000 job pods followed, 100,000 reviews (about MINUTES minutes)
+bench-memory: tools ## the promises about memory: 1,000 job pods followed, 100,000 reviews (half an hour on 2 busy cores)
 	@$(BIN)/python tests/bench/memory.py
 
 clean: ## remove .venv and what the tools left in this folder (the built programs stay in the user's cache)
