@@ -1,11 +1,15 @@
 """Job pods that a test plays by hand, and an uploader that needs no FL server."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from support.controllers import Controllers, own_controllers
+from support.installation import Installation
 from support.job_pods import JobPods
 from support.kubelet import PlayedKubelet
+from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
 
 
@@ -29,3 +33,17 @@ def spec(uploader: StandInUploader) -> dict[str, Any]:
         "capture": "ContainerLog",
     }
     return {"clientName": "site-1", "errorLog": error_log}
+
+
+@pytest.fixture(scope="module")
+def controllers(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controllers]:
+    """Controllers that a test may kill, in the place of the installed one."""
+    with own_controllers(installation, tmp_path_factory.mktemp("controllers")) as controllers:
+        yield controllers
+
+
+@pytest.fixture
+def controller(controllers: Controllers) -> Iterator[SitelogProcess]:
+    """One of them, running."""
+    yield controllers.start()
+    controllers.kill()

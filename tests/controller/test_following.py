@@ -1,14 +1,13 @@
 """Error logs that a sidecar copies: followed while the job runs, and safe before the pod may go."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, SIDECAR
 from support.control_plane_api import Json
-from support.controllers import Controllers, own_controllers
+from support.controllers import Controllers
 from support.installation import Installation
 from support.job_pods import BROKEN, CLEAN, LOG, JobPods
 from support.kubelet_hand import pod_path
@@ -23,18 +22,6 @@ WHOLE = FIRST + SECOND
 OUTPUT = sidecar_output(WHOLE)
 CUT_OFF = "its copying was cut off, so its last records may be missing"
 TIME = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,000"
-
-
-@pytest.fixture(scope="module")
-def controllers(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controllers]:
-    with own_controllers(installation, tmp_path_factory.mktemp("controllers")) as controllers:
-        yield controllers
-
-
-@pytest.fixture
-def controller(controllers: Controllers) -> Iterator[SitelogProcess]:
-    yield controllers.start()
-    controllers.kill()
 
 
 @pytest.fixture

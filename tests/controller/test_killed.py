@@ -2,14 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sitelog.kube.jobs import upload_name
 from support.control_plane_api import Json
-from support.controllers import Controllers, own_controllers
+from support.controllers import Controllers
 from support.installation import Installation
 from support.job_pods import BROKEN, CLEAN, JobPods
 from support.sitelog_process import SitelogProcess
@@ -35,18 +34,6 @@ SKIP_STEPS = {
 
 # Killed after a step took effect is, but for the last one, killed before the next: both for some is enough.
 ANSWER_LOST = ("job", "secret", "recorded", "skip-annotated")
-
-
-@pytest.fixture(scope="module")
-def controllers(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controllers]:
-    with own_controllers(installation, tmp_path_factory.mktemp("controllers")) as controllers:
-        yield controllers
-
-
-@pytest.fixture
-def controller(controllers: Controllers) -> Iterator[SitelogProcess]:
-    yield controllers.start()
-    controllers.kill()
 
 
 def test_killed_at_every_step_of_an_upload(

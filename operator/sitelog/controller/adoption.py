@@ -10,13 +10,15 @@ from typing import Any, Final
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import LogStreaming, Mode, Policy
+from sitelog.core.policy import LogStreaming, Mode, Policy, namespaces
 from sitelog.core.upload import Plan, plan_upload
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
-from sitelog.kube.events import Subject, record_event
+from sitelog.kube.events import record_event
 from sitelog.kube.pods import identity_marks, parse_job_pod
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
+
+from .records import subject
 
 _PAGE: Final = 200
 
@@ -36,8 +38,7 @@ class Adoption:
 
     async def look(self) -> None:
         """Look at all pods without the label, where error logs are wanted."""
-        wanting = {policy.namespace for policy in self._book.policies if _wants(policy)}
-        for namespace in [""] if self._root_namespace in wanting else sorted(wanting):
+        for namespace in namespaces(filter(_wants, self._book.policies), self._root_namespace):
             query = {"labelSelector": f"!{LABEL_CLIENT}"}
             async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
                 for body in page:
@@ -61,8 +62,7 @@ class Adoption:
             return  # the next look sees it as it is then
         message = "the webhook did not see this job pod when it was made: labelled, and its error log is looked after"
         log.info("%s: %s", pod, message, extra=fields(reason=Reason.JOB_POD_LABELLED.value))
-        subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
-        await record_event(self._client, subject, Reason.JOB_POD_LABELLED, message)
+        await record_event(self._client, subject(pod), Reason.JOB_POD_LABELLED, message)
 
 
 def _wants(policy: Policy) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from sitelog.core.configmap import ConfigMap, Outcome
 from sitelog.core.decide import decide_any, may_concern
 from sitelog.core.names import LABEL_PUBLISHED_BY, Decision, Reason
-from sitelog.core.policy import Policy, applicable
+from sitelog.core.policy import Policy, applicable, namespaces
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
@@ -69,7 +69,7 @@ class Alignment:
             return
         round_ = _Round(policies)
         try:
-            for namespace in self._namespaces(policies):
+            for namespace in namespaces(policies, self._root_namespace):
                 async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
                     await round_.together(page, self._align)
         finally:
@@ -103,11 +103,6 @@ class Alignment:
             except (NotFoundError, ConflictError):
                 continue
             log.info("ConfigMap %s/%s: removed, it was published long ago", metadata["namespace"], metadata["name"])
-
-    def _namespaces(self, policies: Sequence[Policy]) -> list[str]:
-        """Return the namespaces concerned; the empty one stands for all, where a policy of the root speaks."""
-        namespaces = {policy.namespace for policy in policies}
-        return [""] if self._root_namespace in namespaces else sorted(namespaces)
 
     async def _align(self, body: Mapping[str, Any], round_: "_Round") -> None:
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sitelog.core.client_command import ClientCommandError
 from sitelog.core.names import GATE_INJECTED, LABEL_GATE, Reason
-from sitelog.core.policy import Gate, Mode, Policy, applicable, in_force
+from sitelog.core.policy import Gate, Mode, Policy, namespaces
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.gate_bindings import bindings_path, bound_accounts, gate_binding
@@ -63,8 +63,7 @@ class Gates:
         """Look at all of it."""
         await self.bind()
         missing: dict[str, list[str]] = {}
-        asking = {policy.namespace for policy in self._book.policies if _asks(policy)}
-        for namespace in [""] if self._root_namespace in asking else sorted(asking):
+        for namespace in namespaces(filter(_asks, self._book.policies), self._root_namespace):
             query = {"fieldSelector": _UNENDED}
             async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
                 for body in page:
@@ -107,10 +106,7 @@ class Gates:
 
     def _policy_for(self, pod: ClientPod) -> Policy | None:
         """Return the policy that wants the gate in this pod."""
-        concerned = applicable(
-            self._book.policies, root_namespace=self._root_namespace, namespace=pod.namespace, labels=pod.labels
-        )
-        return in_force(concerned).gate_policy
+        return self._book.in_force(pod.namespace, pod.labels).gate_policy
 
     def _kept(self, binding: Mapping[str, Any], used: set[str]) -> set[str]:
         """Return who stays: a pod that is being made anew finds its right, and one that runs on keeps it."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sitelog.core.names import Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, if_enforced, in_force
+from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, if_enforced, in_force, namespaces
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.pods import parse_job_pod, pod_may_stream
@@ -43,17 +43,12 @@ class Revocation:
     async def look(self) -> None:
         """Look at all job pods of the namespaces in which something is forbidden."""
         unstopped: dict[str, list[str]] = {}
-        for namespace in self._namespaces():
+        for namespace in namespaces(filter(_forbids, self._book.policies), self._root_namespace):
             query = {"fieldSelector": _UNENDED}
             async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
                 for body in page:
                     await self._look_at(body, unstopped)
         self.unstopped = unstopped
-
-    def _namespaces(self) -> list[str]:
-        """Return the namespaces concerned; the empty one stands for all."""
-        forbidding = {policy.namespace for policy in self._book.policies if _forbids(policy)}
-        return [""] if self._root_namespace in forbidding else sorted(forbidding)
 
     async def _look_at(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
         pod = parse_job_pod(body)
