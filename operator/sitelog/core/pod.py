@@ -34,7 +34,6 @@ class JobPod:
     running : whether it was last seen running.
     unschedulable : the scheduler's message where it found no node, else empty.
     disruption : why something of the cluster's ends the pod (reason of its condition DisruptionTarget), or empty.
-    node : where it was put, or empty.
     deleted_at : RFC 3339 time at which a deletion takes effect, or empty.
     deletion_asked_at : when it was asked for: earlier by the grace period.
     sidecar : the sidecar that copies the error log; None where the pod has none.
@@ -55,7 +54,6 @@ class JobPod:
     running: bool = False
     unschedulable: str = ""
     disruption: str = ""
-    node: str = ""
     deleted_at: str = ""
     deletion_asked_at: str = ""
     created_at: str = ""

@@ -45,7 +45,6 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
         running=running,
         unschedulable=_unschedulable(status),
         disruption=_condition(status, "DisruptionTarget").get("reason") or "",
-        node=(body.get("spec") or {}).get("nodeName") or "",
         deleted_at=metadata.get("deletionTimestamp") or "",
         deletion_asked_at=_deletion_asked_at(metadata),
         created_at=metadata.get("creationTimestamp") or "",
