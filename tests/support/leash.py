@@ -2,6 +2,9 @@
 
 An FL server and its client start each job as a process of its own, in a session of its own. The leash adopts
 every orphan below it, ends when its starter does, and takes all of them along. Linux only; standard library only.
+
+It starts a command that a signal ended again, as the kubelet and systemd do: NVFlare's tcp driver reads and writes one
+TLS socket from two threads, and CPython lets that end in a segmentation fault now and then (its issue 143756).
 """
 
 import ctypes
@@ -46,6 +49,12 @@ def _end_all() -> None:
             os.waitpid(pid, 0)
 
 
+def _run() -> int:
+    while (code := subprocess.Popen(sys.argv[1:]).wait()) < 0:
+        print(f"leash: signal {-code} ended the command; starting it again", flush=True)
+    return code
+
+
 def main() -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -56,7 +65,7 @@ def main() -> int:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != starter:  # it died before the line above
             return 1
-        return subprocess.Popen(sys.argv[1:]).wait()
+        return _run()
     except _LetGo:
         return 0
     finally:

@@ -39,3 +39,11 @@ def test_exit_code_passes_through() -> None:
     environment = {**os.environ, "LEASH_STARTER": str(os.getpid())}
     done = subprocess.run([sys.executable, str(LEASH), "sh", "-c", "exit 7"], env=environment, check=False)
     assert done.returncode == 7
+
+
+def test_a_command_that_crashes_is_started_again(tmp_path: Path) -> None:
+    environment = {**os.environ, "LEASH_STARTER": str(os.getpid())}
+    script = f"test -e {tmp_path}/second && exit 7; touch {tmp_path}/second; kill -SEGV $$"
+    command = [sys.executable, str(LEASH), "sh", "-c", script]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "leash: signal 11 ended the command; starting it again\n")
