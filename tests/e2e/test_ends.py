@@ -103,7 +103,11 @@ class Ends:
         self.wait_controller()
 
         def followed() -> bool:
-            found = re.findall(r"^sitelog_error_logs_followed (\S+)$", self.sitelog.metrics("controller"), re.MULTILINE)
+            try:
+                metrics = self.sitelog.metrics("controller")
+            except (ApiError, OSError):
+                return False  # one of these pods is just ending
+            found = re.findall(r"^sitelog_error_logs_followed (\S+)$", metrics, re.MULTILINE)
             return sum(map(float, found)) >= count
 
         wait_for(followed, 60, f"{count} error logs to be followed", every=0.3)

@@ -110,15 +110,18 @@ class Renewals:
     def _run(self) -> None:
         number = 0
         while not self._over.wait(0.5):
-            serving = self._cluster.api.get(CONFIGURATION)["metadata"]["annotations"][ANNOTATION_SERVING_CA]
+            serving = again(lambda: self._cluster.api.get(CONFIGURATION))["metadata"]["annotations"][
+                ANNOTATION_SERVING_CA
+            ]
             if serving not in self.seen:
                 self.seen.append(serving)
             # It looks after a pod that changes, and after others once a minute: longer than these certificates live.
             number += 1
-            for pod in self._sitelog.pods("webhook"):
+            for pod in again(lambda: self._sitelog.pods("webhook")):
+                path = f"/api/v1/namespaces/{RELEASE}/pods/{pod['metadata']['name']}"
+                touched = {"metadata": {"annotations": {"touched": str(number)}}}
                 try:
-                    path = f"/api/v1/namespaces/{RELEASE}/pods/{pod['metadata']['name']}"
-                    self._cluster.api.patch(path, {"metadata": {"annotations": {"touched": str(number)}}})
+                    again(lambda: self._cluster.api.patch(path, touched))  # noqa: B023 - at once
                 except ApiError as error:
                     if error.status != 404:
                         raise
