@@ -37,5 +37,8 @@ class SitelogOnKind(Installation):
         self.cluster.helm("uninstall", "sitelog", f"--namespace={NAMESPACE}", "--wait")
 
     def _ask(self, pod: Json, target: str) -> str:
+        # By its number: kube-apiserver 1.37.2 panics on the name of a port here.
+        ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", ())]
+        (number,) = (port["containerPort"] for port in ports if port["name"] == "health")
         name = pod["metadata"]["name"]
-        return self.cluster.api.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:health/proxy{target}")
+        return self.cluster.api.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:{number}/proxy{target}")
