@@ -1,5 +1,6 @@
 """Fixtures that more than one room's tests use. The real parts behind them start once a run."""
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ import pytest
 
 from support import hypothesis_profiles
 from support.control_plane import ControlPlane
+from support.control_plane_api import ApiError
 from support.fixtures_federation import federation  # noqa: F401 - a fixture
 from support.installation import Installation
 from support.kubelet import PlayedKubelet
@@ -40,11 +42,12 @@ def installation(control_plane: ControlPlane, kubelet: PlayedKubelet) -> Iterato
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Name of a fresh namespace in which pods can be created; deleted in the background afterwards."""
     name = f"test-{secrets.token_hex(4)}"
-    control_plane.kubectl("create", "namespace", name)
+    control_plane.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
     wait_for(
         lambda: control_plane.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"),
         deadline=20,
         what=f"the default service account of {name}",
     )
     yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false", check=False)
+    with contextlib.suppress(ApiError):
+        control_plane.api.delete(f"/api/v1/namespaces/{name}")

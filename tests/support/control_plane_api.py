@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 Json = dict[str, Any]
 TIMEOUT = 30.0
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
 
@@ -60,6 +61,10 @@ class Api:
     def patch(self, path: str, body: Json, content_type: str = MERGE_PATCH) -> Any:
         """PATCH an object."""
         return self.request("PATCH", path, body, content_type)
+
+    def apply(self, path: str, body: Json) -> Any:
+        """Apply an object on the server's side; gives what the API server made of it."""
+        return self.patch(f"{path}?fieldManager=tests&force=true", body, APPLY_PATCH)
 
     def delete(self, path: str, body: Json | None = None) -> Any:
         """DELETE an object; `body` holds DeleteOptions."""

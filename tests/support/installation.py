@@ -66,7 +66,7 @@ class Installation:
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,
         }
-        self.apply(body)
+        self.control_plane.api.apply(_policy_path(namespace, name), body)
         self.wait_in_force(namespace, name)
 
     def wait_in_force(self, namespace: str, name: str = "site") -> None:
@@ -81,10 +81,6 @@ class Installation:
     def status(self, namespace: str, name: str = "site") -> Json:
         """The status of a policy."""
         return self._policy(namespace, name).get("status", {})
-
-    def apply(self, body: Json) -> Json:
-        """Apply an object; gives what the API server made of it."""
-        return json.loads(self.control_plane.kubectl("apply", "--output=json", "-f", "-", input=json.dumps(body)))
 
     def pods(self, component: str) -> list[Json]:
         """The pods of the webhook or the controller."""
@@ -116,7 +112,7 @@ class Installation:
             self.control_plane.kubectl(*status)
 
     def _policy(self, namespace: str, name: str) -> Json:
-        return self.control_plane.api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/sitelogpolicies/{name}")
+        return self.control_plane.api.get(_policy_path(namespace, name))
 
     def _observed(self, namespace: str, name: str) -> int:
         return int(self.status(namespace, name).get("observedGeneration") or 0)
@@ -144,6 +140,10 @@ class Installation:
         port = self.kubelet.local_port(metadata["namespace"], metadata["name"], "health")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=10) as answer:
             return answer.read().decode()
+
+
+def _policy_path(namespace: str, name: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/sitelogpolicies/{name}"
 
 
 def configmap(namespace: str, name: str, config: object, **more: Any) -> Json:
