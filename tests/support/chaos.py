@@ -180,7 +180,11 @@ class Chaos:
         jobs = [self._bare.job(f"chaos-{self._chance.getrandbits(40):x}-{number}") for number in range(count)]
         say(f"{count} jobs submitted; their pods end while something is killed every {pause[0]:g} to {pause[1]:g} s")
         with Monkey(self._cluster, self._site, self._chance, pause) as monkey, ThreadPoolExecutor(AT_ONCE) as pool:
-            ends = list(pool.map(self.end_one, kinds, jobs, [self._chance.random() for _ in jobs]))
+            ends = list[End]()
+            for end in pool.map(self.end_one, kinds, jobs, [self._chance.random() for _ in jobs]):
+                ends.append(end)
+                if len(ends) % 25 == 0:
+                    say(f"{len(ends)} of {count} have ended")
             say(f"all have ended; killed: {dict(monkey.killed)}")
         self.killed = monkey.killed
         self.settle(ends, say)

@@ -1,20 +1,26 @@
 """What job pods really wrote: their error_log.txt itself, read on the node, however the pod ended."""
 
 import base64
+import io
 import json
+import tarfile
 from pathlib import Path
 
 from support.images import SITE
 from support.kind import Cluster
+from support.wait import wait_for
 
 NAME = "sitelog-witness"
 PROGRAM = Path(__file__).with_name("witness_program.py")
 
-# Gives all files that the witness kept of a pod, or of all: one line for each, its name and its content.
+# Gives all files that the witness kept of a pod, or of all, compressed: kubectl may lose the end of what is long.
 _READ = """
-import base64, pathlib, sys
-for file in pathlib.Path("/kubelet/sitelog-witness").glob(sys.argv[1] + "_*"):
-    print(file.name, base64.b64encode(file.read_bytes()).decode())
+import base64, io, pathlib, sys, tarfile
+packed = io.BytesIO()
+with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    for file in pathlib.Path("/kubelet/sitelog-witness").glob(sys.argv[1] + "_*"):
+        archive.add(file, file.name)
+print(base64.b64encode(packed.getvalue()).decode() + " whole")
 """
 
 
@@ -39,13 +45,19 @@ class Witness:
         return self._read("*")
 
     def _read(self, pods: str) -> dict[tuple[str, str], bytes]:
-        program = ("python3", "-c", _READ, pods)
-        said = self._cluster.kubectl("exec", NAME, "--namespace=kube-system", "--", *program)
+        ask = ("exec", NAME, "--namespace=kube-system", "--", "python3", "-c", _READ, pods)
+        said = wait_for(
+            lambda: (said := self._cluster.kubectl(*ask)).endswith(" whole\n") and said,
+            60,
+            "the witness's whole answer",
+        )
         found = {}
-        for line in said.splitlines():
-            name, _, text = line.partition(" ")
-            pod, _, job = name.partition("_")
-            found[pod, job] = base64.b64decode(text)
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(str(said).split()[0]))) as archive:
+            for file in archive:
+                content = archive.extractfile(file)
+                assert content is not None
+                pod, _, job = file.name.partition("_")
+                found[pod, job] = content.read()
         return found
 
 
