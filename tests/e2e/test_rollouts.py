@@ -187,7 +187,7 @@ def test_no_error_log_of_that_time_was_lost(load: Load, chaos: Chaos, rollouts: 
 
 
 @pytest.mark.skipif(bool(GIVEN), reason="the node is somebody else's")
-def test_the_node_is_restarted(cluster: Cluster, site: Site, chaos: Chaos, bare: BarePods, witness: Witness) -> None:
+def test_the_node_is_restarted(cluster: Cluster, chaos: Chaos, bare: BarePods, witness: Witness) -> None:
     """With all that runs on it: the jobs, Sitelog, the API server."""
     bare.prepare()
     ends = []
@@ -200,7 +200,6 @@ def test_the_node_is_restarted(cluster: Cluster, site: Site, chaos: Chaos, bare:
     run("docker", "restart", "--time=0", f"{NAME}-control-plane")
     for deployment in (WEBHOOK, CONTROLLER):
         again(lambda: cluster.kubectl("rollout", "status", deployment, f"--namespace={RELEASE}", "--timeout=90s"))  # noqa: B023
-    site.wait_registered()
     chaos.settle(ends, say)
     say(table(ends))
     assert [(end.wrote, end.stored) for end in ends if end.verdict == "LOST"] == []

@@ -12,7 +12,7 @@ from typing import Self
 
 from sitelog.core.names import LABEL_DECISION, LABEL_JOB, SIDECAR
 from support.bare_pods import BarePods
-from support.chaos import KINDS, Chaos, End, again
+from support.chaos import KINDS, STARTING, Chaos, End, again
 from support.control_plane_api import ApiError, Json
 from support.installation import configmap
 from support.kind import Cluster
@@ -20,9 +20,6 @@ from support.site_on_kind import Site
 
 CONFIGURATION = json.dumps({"format_version": 2, "executors": [], "components": []})
 ENDINGS = [kind for kind in KINDS if kind.name in ("errors, exit code 0", "exit code", "deleted, no grace")]
-
-# Of an API server that has not found custom resources yet, though it calls itself ready: for up to half a minute.
-STARTING = "failed to find resource referenced by paramKind"
 
 _PAUSE = 0.05  # seconds between two reviews
 _POD_PAUSE = 5.0  # seconds between two pods that run
