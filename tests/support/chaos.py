@@ -62,7 +62,7 @@ KINDS = (
     Kind(
         "image cannot be pulled, deleted",
         "well",
-        "ImagePull|Deleted",
+        "ImagePull|Unschedulable|Deleted",  # a node may have no room at first
         act="delete 0",
         spec={"image": "image.invalid/no:1"},
     ),

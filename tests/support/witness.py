@@ -67,7 +67,7 @@ def _pod() -> dict[str, object]:
         "image": SITE.name,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-u", "-c", PROGRAM.read_text()],
-        "resources": {"requests": {"cpu": "250m"}},  # a file is there for a second or two, on however busy a node
+        "resources": {"requests": {"cpu": "100m"}},  # a file is there for a second or two, on however busy a node
         "volumeMounts": [{"name": "kubelet", "mountPath": "/kubelet"}],
     }
     spec = {
