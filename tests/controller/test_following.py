@@ -268,6 +268,20 @@ def test_an_image_that_cannot_be_pulled_is_said_where_the_sidecar_waits_for_it(
     assert re.fullmatch(closing(governed, "image", end), received(uploader, "image"))
 
 
+def test_a_pod_that_may_have_run_before_its_node_said_so_has_a_notice(
+    governed: JobPods, uploader: StandInUploader
+) -> None:
+    """A busy kubelet starts a job, and says so later than somebody deletes the pod."""
+    pod = governed.create("early")
+    governed.kubelet.set_waiting(governed.namespace, "early", "ContainerCreating", "", container=SIDECAR)
+    governed.kubelet.event(pod, "FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.")
+    governed.kubelet.delete(governed.namespace, "early")
+    end = "Deleted: the pod was deleted before its node had said that the job runs"
+    expected = lost(governed, "early", "its node had not said whether the job ran") + closing(governed, "early", end)
+    assert re.fullmatch(expected, received(uploader, "early"))
+    wait_gone(governed, "early")
+
+
 def test_a_silent_node_gives_up_what_it_had(
     installation: Installation, controllers: Controllers, pods: JobPods, uploader: StandInUploader, spec: Any
 ) -> None:

@@ -122,7 +122,10 @@ def test_a_pod_that_is_still_there(case: str) -> None:
     assert found.end is end
 
 
+NO_ROOM = PodEvent("Warning", "FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.")
 GONE = {
+    "no room": (job_pod(), (NO_ROOM,), End.UNSCHEDULABLE),
+    "no room at first": (job_pod(node="worker-1", unschedulable="1 Insufficient cpu"), (NO_ROOM,), End.DELETED),
     "never started": (job_pod(), (), End.DELETED),
     "pulling, no events left": (job_pod(state=Waiting("ImagePullBackOff", "Back-off")), (), End.IMAGE_PULL),
     "bad image name": (job_pod(state=Waiting("InvalidImageName")), (), End.IMAGE_PULL),

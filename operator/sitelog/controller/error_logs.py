@@ -141,8 +141,11 @@ class ErrorLogs:
         if job and (job.captured or not job.suspended):
             return True
         captured: Captured | None = Captured()
-        if end.end not in _NEVER_RAN and not pod.never_starts:
-            captured = self._following.captured(pod, body, plan.error_log, gone=gone)
+        if end.end not in _NEVER_RAN:
+            if not pod.never_starts:
+                captured = self._following.captured(pod, body, plan.error_log, gone=gone)
+            elif pod.node:
+                captured = Captured(lost="its node had not said whether the job ran")
         if captured is None:
             return False
         content = compose(pod, end, captured, plan.error_log.max_bytes)

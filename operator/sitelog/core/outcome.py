@@ -122,7 +122,10 @@ def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR09
         end = _DISRUPTIONS.get(pod.disruption, End.DELETED)
         return PodEnd(end, _said("the pod was deleted while the job was running", pod.disruption, ""), pod.deleted_at)
     waiting = pod.state.reason if isinstance(pod.state, Waiting) else ""
-    warnings = [event for event in events if event.type == "Warning"]
+    # What a node could be found for after all was not unschedulable.
+    warnings = [
+        event for event in events if event.type == "Warning" and not (pod.node and event.reason == "FailedScheduling")
+    ]
     for event in warnings:
         text = f"{event.reason} {event.message}"
         if "pull" in text.lower() or any(reason in text for reason in _IMAGE_REASONS):
@@ -137,12 +140,13 @@ def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR09
     for event in warnings:
         if event.reason == "FailedScheduling":
             return PodEnd(End.UNSCHEDULABLE, _said("no node could take the pod", "", event.message), pod.deleted_at)
-    if pod.unschedulable:
+    if pod.unschedulable and not pod.node:
         return PodEnd(End.UNSCHEDULABLE, _said("no node could take the pod", "", pod.unschedulable), pod.deleted_at)
     if warnings or waiting in _START_REASONS:
         reason, text = (warnings[-1].reason, warnings[-1].message) if warnings else (waiting, "")
         return PodEnd(End.START_ERROR, _said("the container never started", reason, text), pod.deleted_at)
-    return PodEnd(End.DELETED, "the pod was deleted before the job started", pod.deleted_at)
+    when = "before its node had said that the job runs" if pod.node else "before the job started"
+    return PodEnd(End.DELETED, f"the pod was deleted {when}", pod.deleted_at)
 
 
 def _said(what: str, reason: str, message: str) -> str:

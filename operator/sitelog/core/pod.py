@@ -29,6 +29,7 @@ class JobPod:
     Attributes
     ----------
     container, argv : name and whole command line of that container.
+    node : the one that it was given to, or empty.
     phase, reason, message : the pod's status, as the API has it.
     state : what that container does: None while unknown or running.
     running : whether it was last seen running.
@@ -47,6 +48,7 @@ class JobPod:
     argv: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
     phase: str = ""
     reason: str = ""
     message: str = ""
@@ -62,7 +64,10 @@ class JobPod:
 
     @property
     def never_starts(self) -> bool:
-        """Whether it is being deleted, and nothing in it has been started: no kubelet starts it any more."""
+        """Whether it is being deleted and was not seen to start: no kubelet starts it any more.
+
+        One that has a node may have run all the same: a busy kubelet says so late.
+        """
         started = self.running or isinstance(self.state, Terminated) or self.sidecar is Sidecar.RUNNING
         return bool(self.deleted_at) and not started
 

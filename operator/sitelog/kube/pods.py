@@ -38,6 +38,7 @@ def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
         argv=argv,
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
+        node=(body.get("spec") or {}).get("nodeName") or "",
         phase=status.get("phase") or "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
