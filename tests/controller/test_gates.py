@@ -36,7 +36,7 @@ def installed(control_plane: ControlPlane, namespace: str, chart: Path) -> Itera
 
 def binding(control_plane: ControlPlane, namespace: str) -> Json | None:
     resource = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/{ROLE}"
-    return control_plane.api.get(resource) if control_plane.exists(resource) else None
+    return control_plane.api.find(resource)
 
 
 def bound(control_plane: ControlPlane, namespace: str) -> list[str]:

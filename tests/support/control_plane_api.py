@@ -50,6 +50,15 @@ class Api:
         """Read one object or a list."""
         return self.request("GET", path, query=query)
 
+    def find(self, path: str) -> Any:
+        """Read one object; None where there is none."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status != http.HTTPStatus.NOT_FOUND:
+                raise
+            return None
+
     def text(self, path: str, **query: str) -> str:
         """Read something that is no JSON, for instance a log."""
         return self._exchange("GET", path, query, None, "application/json").decode(errors="replace")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support.binaries import tools_folder
 from support.commands import run, say, step
-from support.control_plane_api import Api, ApiError
+from support.control_plane_api import Api
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "e2e"
@@ -45,13 +45,7 @@ class Cluster:
 
     def exists(self, path: str) -> bool:
         """Say whether the API has something there."""
-        try:
-            self.api.get(path)
-        except ApiError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+        return self.api.find(path) is not None
 
     @property
     def environment(self) -> dict[str, str]:

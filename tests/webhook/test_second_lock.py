@@ -18,7 +18,7 @@ def create(installation: Installation, namespace: str, pod: Json) -> tuple[Json 
     here = f"--namespace={namespace}"
     said = installation.control_plane.kubectl("create", "-f", "-", here, input=json.dumps(pod), check=False)
     path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
-    stored = installation.control_plane.api.get(path) if installation.control_plane.exists(path) else None
+    stored = installation.control_plane.api.find(path)
     return stored, said
 
 
