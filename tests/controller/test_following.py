@@ -268,18 +268,43 @@ def test_an_image_that_cannot_be_pulled_is_said_where_the_sidecar_waits_for_it(
     assert re.fullmatch(closing(governed, "image", end), received(uploader, "image"))
 
 
-def test_a_pod_that_may_have_run_before_its_node_said_so_has_a_notice(
-    governed: JobPods, uploader: StandInUploader
-) -> None:
+def test_a_pod_that_runs_before_its_node_says_so_is_waited_for(governed: JobPods, uploader: StandInUploader) -> None:
     """A busy kubelet starts a job, and says so later than somebody deletes the pod."""
     pod = governed.create("early")
-    governed.kubelet.set_waiting(governed.namespace, "early", "ContainerCreating", "", container=SIDECAR)
+    governed.kubelet.bind(governed.namespace, "early")
     governed.kubelet.event(pod, "FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.")
-    governed.kubelet.delete(governed.namespace, "early")
-    end = "Deleted: the pod was deleted before its node had said that the job runs"
-    expected = lost(governed, "early", "its node had not said whether the job ran") + closing(governed, "early", end)
-    assert re.fullmatch(expected, received(uploader, "early"))
+    governed.kubelet.append_log(governed.namespace, "early", SIDECAR, OUTPUT)
+    governed.api.delete(pod_path(pod), {"gracePeriodSeconds": 0})  # by somebody who does not wait for the node
+    wait_followed(governed, "early")
+    governed.kubelet.set_running(governed.namespace, "early")
+    governed.kubelet.terminate(governed.namespace, "early", exit_code=137)
+    end = r"Deleted: the pod was deleted while the job was running, exit code 137"
+    assert re.fullmatch(re.escape(WHOLE) + closing(governed, "early", end), received(uploader, "early"))
     wait_gone(governed, "early")
+
+
+def test_a_pod_that_its_node_has_ended_before_the_job_started_has_nothing_to_say(
+    governed: JobPods, uploader: StandInUploader
+) -> None:
+    governed.create("unstarted")
+    governed.kubelet.bind(governed.namespace, "unstarted")
+    governed.kubelet.delete(governed.namespace, "unstarted")
+    end = "Deleted: the pod was deleted before the job started"
+    assert re.fullmatch(closing(governed, "unstarted", end), received(uploader, "unstarted"))
+    wait_gone(governed, "unstarted")
+
+
+def test_a_pod_of_which_its_node_says_nothing_has_a_notice(governed: JobPods, uploader: StandInUploader) -> None:
+    """Somebody took the finalizer from it."""
+    pod = governed.create("unknown")
+    governed.kubelet.bind(governed.namespace, "unknown")
+    governed.api.patch(pod_path(pod), {"metadata": {"finalizers": None}})
+    governed.kubelet.delete(governed.namespace, "unknown")
+    end = "Deleted: the pod was deleted before its node had said that the job runs"
+    why = "the pod was gone before it could be read"
+    assert re.fullmatch(
+        lost(governed, "unknown", why) + closing(governed, "unknown", end), received(uploader, "unknown")
+    )
 
 
 def test_a_silent_node_gives_up_what_it_had(

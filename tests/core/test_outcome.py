@@ -1,8 +1,10 @@
 """What a pod's end means, on every recorded case and on made-up ones."""
 
+from dataclasses import replace
+
 import pytest
 
-from sitelog.core.outcome import End, PodEnd, pod_end
+from sitelog.core.outcome import End, PodEnd, never_ran, pod_end
 from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
 from support import recorded
 
@@ -170,6 +172,51 @@ def test_a_container_of_which_the_kubelet_knows_nothing_ended_as_the_events_say(
     found = pod_end(pod, events=(PodEvent("Warning", "Failed", "Failed to pull image x: not found"),))
     assert found is not None
     assert found.end is End.IMAGE_PULL
+
+
+NEVER_RAN = {
+    "no node": (job_pod(), End.DELETED, True),
+    "a node that said nothing": (job_pod(node="worker-1"), End.DELETED, False),
+    "ended before it started": (
+        job_pod(node="worker-1", phase="Failed", state=Waiting("PodInitializing")),
+        End.DELETED,
+        True,
+    ),
+    "refused by its node": (job_pod(node="worker-1", phase="Failed", reason="OutOfcpu"), End.ERROR, True),
+    "waiting, and the node is lost": (
+        job_pod(node="w", phase="Failed", state=Waiting("PodInitializing"), disruption="DeletionByPodGC"),
+        End.NODE_LOST,
+        False,
+    ),
+    "missing image": (job_pod(node="worker-1", state=Waiting("ErrImagePull")), End.IMAGE_PULL, True),
+    "an image was missing once": (job_pod(node="w", state=Waiting("PodInitializing")), End.IMAGE_PULL, False),
+    "no word of it, and no image": (
+        job_pod(node="w", phase="Failed", state=Terminated(137, "ContainerStatusUnknown")),
+        End.IMAGE_PULL,
+        True,
+    ),
+    "no word of it": (
+        job_pod(node="w", phase="Failed", state=Terminated(137, "ContainerStatusUnknown")),
+        End.DELETED,
+        False,
+    ),
+    "could not start": (job_pod(node="w", state=Terminated(128, "StartError")), End.START_ERROR, True),
+    "ran to its end": (job_pod(node="w", phase="Succeeded", state=Terminated(0, "Completed")), End.COMPLETED, False),
+    "running": (job_pod(node="w", phase="Running", running=True), End.DELETED, False),
+}
+
+
+@pytest.mark.parametrize("case", NEVER_RAN)
+def test_only_a_job_that_surely_did_not_run_wrote_nothing(case: str) -> None:
+    pod, end, expected = NEVER_RAN[case]
+    assert never_ran(pod, end) is expected
+
+
+def test_a_pod_with_a_node_that_is_being_deleted_ends_when_its_node_says_so() -> None:
+    leaving = job_pod(node="worker-1", phase="Pending", deleted_at="2026-01-01T00:00:30Z")
+    assert pod_end(leaving) is None
+    found = pod_end(replace(leaving, phase="Failed", state=Waiting("PodInitializing")))
+    assert found == PodEnd(End.DELETED, "the pod was deleted before the job started", "2026-01-01T00:00:30Z")
 
 
 def test_what_kubernetes_says_fits_on_one_line() -> None:

@@ -128,14 +128,24 @@ class PodsByHand:
     def delete(self, namespace: str, name: str, grace: int = 0) -> None:
         """Delete a pod. Without grace its logs are gone at once, as NVFlare's launcher does it.
 
-        The pod too, unless a finalizer holds it: then it has ended.
+        The pod too, unless a finalizer holds it: then it has ended, as the kubelet says.
         """
         pod = self._pod(namespace, name)
         left = self.api.delete(pod_path(pod), {"gracePeriodSeconds": grace})
         if grace == 0:
-            if left["metadata"].get("finalizers") and pod["status"].get("phase") == "Running":
-                self.terminate(namespace, name, exit_code=SIGKILLED)
+            if left["metadata"].get("finalizers"):
+                self._kill(left)
             self._logs.drop(namespace, name, pod["metadata"]["uid"])
+
+    def _kill(self, pod: Json) -> None:
+        """End a pod that is being deleted; what has not started by then, waits for ever."""
+        if pod["status"].get("phase") == "Running":
+            self.terminate(pod["metadata"]["namespace"], pod["metadata"]["name"], exit_code=SIGKILLED)
+        elif pod["status"].get("containerStatuses"):
+            init, regular = _split(pod)
+            lost = {spec["name"]: terminated(SIGKILLED, "ContainerStatusUnknown", {}) for spec in init}
+            never = {spec["name"]: waiting("PodInitializing" if init else "ContainerCreating") for spec in regular}
+            self._write(pod, "Failed", lost | never)
 
     def event(self, pod: Json, reason: str, message: str, kind: str = "Warning") -> None:
         """Record an Event about a pod (the whole object), as this node's kubelet."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from sitelog.core.names import ANNOTATION_UPLOAD, LABEL_JOB, Reason
-from sitelog.core.outcome import End, PodEnd, pod_end
+from sitelog.core.outcome import End, PodEnd, never_ran, pod_end
 from sitelog.core.pod import JobPod
 from sitelog.core.policy import InForce
 from sitelog.core.upload import Captured, Plan, Skip, compose, plan_upload
@@ -36,7 +36,6 @@ from .uploads import Uploads
 _PAGE: Final = 200  # pods in memory at a time
 _REMEMBERED: Final = 600.0  # seconds in which what was last seen or said of a pod is kept
 _SILENT: Final = 60.0  # seconds after a deletion took effect in which a kubelet says that a pod has ended
-_NEVER_RAN: Final = (End.IMAGE_PULL, End.UNSCHEDULABLE, End.START_ERROR)
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ class ErrorLogs:
             return True
 
     async def _end(self, pod: JobPod, *, gone: bool) -> PodEnd | None:
-        silent = bool(pod.deleted_at) and seconds_since(pod.deleted_at) > _SILENT
+        silent = bool(pod.deleted_at) and not pod.over and seconds_since(pod.deleted_at) > _SILENT
         gone = gone or pod.never_starts
         events = await self._events(pod) if gone or pod.deleted_at else ()
         return pod_end(pod, gone=gone, silent=silent and not gone, events=events)
@@ -140,12 +139,8 @@ class ErrorLogs:
         job = await self._uploads.get(pod.namespace, upload_name(pod.uid))
         if job and (job.captured or not job.suspended):
             return True
-        captured: Captured | None = Captured()
-        if end.end not in _NEVER_RAN:
-            if not pod.never_starts:
-                captured = self._following.captured(pod, body, plan.error_log, gone=gone)
-            elif pod.node:
-                captured = Captured(lost="its node had not said whether the job ran")
+        nothing_written = Captured() if never_ran(pod, end.end) else None
+        captured = nothing_written or self._following.captured(pod, body, plan.error_log, gone=gone)
         if captured is None:
             return False
         content = compose(pod, end, captured, plan.error_log.max_bytes)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sitelog.core.error_log import ErrorRecords
 from sitelog.core.names import SIDECAR
-from sitelog.core.pod import JobPod, Sidecar, Terminated
+from sitelog.core.pod import JobPod, Sidecar
 from sitelog.core.policy import Capture, ErrorLog
 from sitelog.core.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
 from sitelog.core.upload import Captured
@@ -63,10 +63,7 @@ class Following:
         """Return the error log of a pod that has ended; None while it is still coming in."""
         follow = self._follows.get(pod.uid)
         if follow is None:
-            source = _source(pod, settings) or (None if _never_ran(pod) else pod.container)
-            if source is None:
-                return Captured(lost="its container never ran")
-            follow = self._follow(pod, body, source, settings)
+            follow = self._follow(pod, body, _source(pod, settings) or pod.container, settings)
         follow.pod, follow.body = pod, body
         if not follow.done and follow.waited() < (_PATIENCE_GONE if gone else _PATIENCE):
             return None
@@ -89,14 +86,15 @@ class Following:
 
 
 def _source(pod: JobPod, settings: ErrorLog) -> str | None:
-    """Return the container whose log tells now; None where there is none yet."""
-    if settings.capture is Capture.SIDECAR and pod.sidecar in (Sidecar.RUNNING, Sidecar.ENDED):
+    """Return the container whose log tells now; None where there is none yet.
+
+    Of a pod that is being deleted there may be one before its node has said so, and soon after there is none.
+    """
+    unsure = bool(pod.deleted_at and pod.node) and not pod.started
+    copied = pod.sidecar in (Sidecar.RUNNING, Sidecar.ENDED) or (pod.sidecar is Sidecar.WAITING and unsure)
+    if settings.capture is Capture.SIDECAR and copied:
         return SIDECAR
-    return None if _never_ran(pod) else pod.container
-
-
-def _never_ran(pod: JobPod) -> bool:
-    return not pod.running and not isinstance(pod.state, Terminated)
+    return pod.container if pod.started or unsure else None
 
 
 class _Follow:
@@ -181,12 +179,12 @@ class _Follow:
         if self._source == SIDECAR and is_finished(self._best.end(TRAILER_ROOM)):
             return True
         ended = self.pod.sidecar is Sidecar.ENDED if self._source == SIDECAR else not self.pod.running
-        return ended or self.pod.phase in ("Failed", "Succeeded")
+        return ended or self.pod.over
 
 
 def _trouble(error: ApiError | OSError) -> str:
     if isinstance(error, OSError):
         return f"it could not be kept ({error.strerror})"
     if error.status == HTTPStatus.BAD_REQUEST:
-        return "its container never ran"
+        return "its container had not started"
     return f"it could not be read ({error.reason})"

@@ -75,12 +75,28 @@ def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Se
         return _terminated(pod, pod.state, events)
     if silent:
         return PodEnd(End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at)
-    if pod.phase in ("Failed", "Succeeded") and not (pod.deleted_at and pod.reason not in _STATUS_REASONS):
+    if pod.over and not (pod.deleted_at and pod.reason not in _STATUS_REASONS):
         end = _STATUS_REASONS.get(pod.reason, End.ERROR if pod.phase == "Failed" else End.COMPLETED)
         return PodEnd(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
-    if not gone and pod.phase not in ("Failed", "Succeeded"):
+    if not gone and not pod.over:
         return None
     return _vanished(pod, events)
+
+
+def never_ran(pod: JobPod, end: End) -> bool:
+    """Whether it is certain that the job process of a pod that has ended so did not run: then it wrote nothing.
+
+    A kubelet that has ended a pod leaves those containers waiting that it had not started; where there are no init
+    containers it says that it knows nothing of them. What a pod waited for when it was last seen says less, but an
+    image that was missing then hardly came in the last second.
+    """
+    if isinstance(pod.state, Terminated):
+        unknown = pod.state.reason == _UNKNOWN and end in (End.IMAGE_PULL, End.START_ERROR)
+        return unknown or pod.state.reason in _START_REASONS
+    if isinstance(pod.state, Waiting) and pod.state.reason in _IMAGE_REASONS + _START_REASONS:
+        return True
+    told = pod.over and _DISRUPTIONS.get(pod.disruption) is not End.NODE_LOST
+    return not pod.running and (told or not pod.node)
 
 
 def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> PodEnd:
@@ -145,7 +161,7 @@ def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR09
     if warnings or waiting in _START_REASONS:
         reason, text = (warnings[-1].reason, warnings[-1].message) if warnings else (waiting, "")
         return PodEnd(End.START_ERROR, _said("the container never started", reason, text), pod.deleted_at)
-    when = "before its node had said that the job runs" if pod.node else "before the job started"
+    when = "before the job started" if never_ran(pod, End.DELETED) else "before its node had said that the job runs"
     return PodEnd(End.DELETED, f"the pod was deleted {when}", pod.deleted_at)
 
 

@@ -63,13 +63,19 @@ class JobPod:
     held: bool = False
 
     @property
-    def never_starts(self) -> bool:
-        """Whether it is being deleted and was not seen to start: no kubelet starts it any more.
+    def over(self) -> bool:
+        """Whether its node, or who speaks for a lost one, has said its last word: no container runs any more."""
+        return self.phase in ("Succeeded", "Failed")
 
-        One that has a node may have run all the same: a busy kubelet says so late.
-        """
-        started = self.running or isinstance(self.state, Terminated) or self.sidecar is Sidecar.RUNNING
-        return bool(self.deleted_at) and not started
+    @property
+    def started(self) -> bool:
+        """Whether the job's container was seen to run. A busy node says so late: it may have run all the same."""
+        return self.running or isinstance(self.state, Terminated)
+
+    @property
+    def never_starts(self) -> bool:
+        """Whether it is being deleted before it got a node: none gets it any more."""
+        return bool(self.deleted_at) and not self.node
 
     def __str__(self) -> str:
         return f"Pod {self.namespace}/{self.name}"
