@@ -5,6 +5,7 @@ that does not exist.
 """
 
 import json
+import runpy
 from pathlib import Path
 
 from sitelog.core.names import WORKER_MODULE
@@ -19,6 +20,13 @@ WORKSPACE = "/var/tmp/nvflare/workspace"
 
 _CODE = "bare-worker"
 _LIBRARY = "/bare"
+_WORKER = runpy.run_path(str(PROGRAM))
+
+
+def written(job_id: str, ending: str, errors: int) -> bytes:
+    """Give what such a worker writes to its error log."""
+    records = "".join(_WORKER["record"](number, job_id) for number in range(1, errors + 1))
+    return (records + (_WORKER["HALF"] if ending == "killed" else "")).encode()
 
 
 class BarePods:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 STEP = 4 << 20  # bytes
+HALF = "half a li"  # the last record of one that is killed
 
 
 def main() -> None:
@@ -21,9 +22,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "error_log.txt").open("a") as log:
         for number in range(1, int(os.environ["ERRORS"]) + 1):
-            write(log, f"2026-01-01 00:00:00,000 - Worker - ERROR - record {number} of job {job_id}\n")
+            write(log, record(number, job_id))
         time.sleep(max(0.0, float(os.environ["END_AT"]) - time.time()))
         globals()[f"end_{os.environ['ENDING']}"](log)
+
+
+def record(number: int, job_id: str) -> str:
+    """Give one error record."""
+    return f"2026-01-01 00:00:00,000 - Worker - ERROR - record {number} of job {job_id}\n"
 
 
 def write(log: TextIO, text: str) -> None:
@@ -44,7 +50,7 @@ def end_code(_log: TextIO) -> None:
 
 def end_killed(log: TextIO) -> None:
     """As a signal ends it, in the middle of a line: the first process of a container heeds none of its own."""
-    write(log, "half a li")
+    write(log, HALF)
     os._exit(128 + signal.SIGSEGV)
 
 
@@ -60,4 +66,5 @@ def end_never(_log: TextIO) -> None:
     time.sleep(3600)
 
 
-main()
+if __name__ == "__main__":
+    main()
