@@ -16,6 +16,19 @@ from support.wait import wait_for
 
 hypothesis_profiles.register()
 
+_OWN_CONTROL_PLANE = ("chart", "gate")
+_LONGEST = ("uploader", "locks", "demo", "controller")  # begun first, so that no process waits for another's at the end
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups then
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each file to one process, and those files together that share a control plane of their own."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONGEST)
+    for item in items:
+        folder = item.path.parent
+        together = folder if folder.name in _OWN_CONTROL_PLANE else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together)))
+
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:

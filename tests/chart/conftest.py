@@ -17,13 +17,13 @@ CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sitelogpolic
 # A control plane of their own: these tests say what one release does, and another one in the cluster would join in.
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[ControlPlane]:
     with ControlPlane() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubelet(control_plane: ControlPlane) -> Iterator[PlayedKubelet]:
     with PlayedKubelet(control_plane) as running:
         yield running
@@ -54,7 +54,7 @@ def crd(control_plane: ControlPlane, crd_file: Path) -> Iterator[dict[str, Any]]
         control_plane.kubectl("delete", "-f", str(crd_file))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def render(control_plane: ControlPlane, chart: str) -> Render:
     """Render the chart: `render("a.b=c", ...)` gives its objects, the hooks of `helm test` too."""
 

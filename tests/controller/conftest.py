@@ -44,6 +44,7 @@ def controllers(installation: Installation, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def controller(controllers: Controllers) -> Iterator[SitelogProcess]:
-    """One of them, running."""
-    yield controllers.start()
-    controllers.kill()
+    """One of them, running: the one of the test before, unless that killed it."""
+    yield controllers.running[0] if controllers.running else controllers.start()
+    if len(controllers.running) > 1:
+        controllers.kill()

@@ -227,10 +227,10 @@ async def test_it_is_renewed_in_time(
     second = trust.serving()
     assert trust.bundle() == [first, second]
     assert trust.issuer() == second != first
-    pass_days(20)
+    pass_days(44)
     await keeper.look()
     assert trust.bundle() == [first, second]
-    pass_days(3)
+    pass_days(2)
     await keeper.look()
     assert trust.bundle() == [second]
 

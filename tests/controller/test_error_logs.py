@@ -71,7 +71,11 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
         "deleted": (BROKEN, RECORD % ("%s", "Deleted: .* was deleted while the job was running, exit code 137")),
         "image": (b"", RECORD % ("%s", r'ImagePull: the image could not be pulled \(Failed: .*"nvjob:1": not found\)')),
         "nowhere": (b"", RECORD % ("%s", r"Unschedulable: no node could take the pod \(.*Insufficient memory.\)")),
-        "unstarted": (b"", RECORD % ("%s", r"Evicted: .*the node is short of memory\)")),
+        "unstarted": (
+            b"",
+            LOST % ("%s", "its container had not started")
+            + RECORD % ("%s", r"Evicted: .*the node is short of memory\)"),
+        ),
     }
     for name, (records, closing) in wanted.items():
         ((client, log),) = wait_for(lambda: uploader.stored(name), 30, f"the error log of {name}")  # noqa: B023 - at once

@@ -283,6 +283,18 @@ def test_a_pod_that_runs_before_its_node_says_so_is_waited_for(governed: JobPods
     wait_gone(governed, "early")
 
 
+def test_a_pod_that_runs_after_its_node_has_called_it_evicted_is_read(
+    governed: JobPods, uploader: StandInUploader
+) -> None:
+    pod = governed.create("late")
+    governed.kubelet.bind(governed.namespace, "late")
+    evicted = {"phase": "Failed", "reason": "Evicted", "message": "the node is short of memory"}
+    governed.api.patch(f"{pod_path(pod)}/status", {"status": evicted})
+    governed.kubelet.append_log(governed.namespace, "late", SIDECAR, OUTPUT)
+    end = "Evicted: the pod ended as Failed (Evicted: the node is short of memory)"
+    assert re.fullmatch(re.escape(WHOLE) + closing(governed, "late", end), received(uploader, "late"))
+
+
 def test_a_pod_that_its_node_has_ended_before_the_job_started_has_nothing_to_say(
     governed: JobPods, uploader: StandInUploader
 ) -> None:

@@ -178,13 +178,23 @@ NEVER_RAN = {
     "no node": (job_pod(), End.DELETED, True),
     "a node that said nothing": (job_pod(node="worker-1"), End.DELETED, False),
     "ended before it started": (
-        job_pod(node="worker-1", phase="Failed", state=Waiting("PodInitializing")),
+        job_pod(node="w", phase="Failed", state=Waiting("PodInitializing"), deleted_at="2026-01-01T00:00:30Z"),
         End.DELETED,
         True,
     ),
-    "refused by its node": (job_pod(node="worker-1", phase="Failed", reason="OutOfcpu"), End.ERROR, True),
+    "evicted, and its node has yet to end it": (
+        job_pod(node="w", phase="Failed", reason="Evicted", state=Waiting("PodInitializing")),
+        End.EVICTED,
+        False,
+    ),
+    "evicted, then deleted": (
+        job_pod(node="w", phase="Failed", reason="Evicted", deleted_at="2026-01-01T00:00:30Z"),
+        End.EVICTED,
+        False,
+    ),
+    "refused by its node": (job_pod(node="worker-1", phase="Failed", reason="OutOfcpu"), End.ERROR, False),
     "waiting, and the node is lost": (
-        job_pod(node="w", phase="Failed", state=Waiting("PodInitializing"), disruption="DeletionByPodGC"),
+        job_pod(node="w", phase="Failed", disruption="DeletionByPodGC", deleted_at="2026-01-01T00:00:30Z"),
         End.NODE_LOST,
         False,
     ),

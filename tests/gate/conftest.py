@@ -10,7 +10,7 @@ from support.gate_site import GatedSite, make_site
 from support.gate_stand_in import StandIn
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[ControlPlane]:
     """A control plane of their own: a real Sitelog in it would take away the marks of its stand-in."""
     with ControlPlane() as running:

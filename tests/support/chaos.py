@@ -242,7 +242,7 @@ class Chaos:
 
     def settle(self, ends: Iterable[End], say: Callable[[str], None]) -> None:
         """Read what was written and what is stored, until nothing is outstanding."""
-        waiting, witnessed = list(ends), self._witness.everything()
+        waiting, witnessed = list(ends), again(self._witness.everything)
         for end in waiting:
             end.wrote = witnessed.get((end.pod["metadata"]["uid"], end.job_id)) or end.meant
         until, told = time.monotonic() + max(120.0, SETTLED * len(waiting)), time.monotonic()

@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import ssl
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 Json = dict[str, Any]
 TIMEOUT = 30.0
+_LEFT = 8  # connections that wait for the next request
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
@@ -39,12 +41,16 @@ class ApiError(RuntimeError):
 
 
 class Api:
-    """One server and one identity; a connection for each request, so any thread may use it."""
+    """One server and one identity; any thread may use it.
+
+    Reads, which tests repeat until something is so, take a connection that was left by an earlier one.
+    """
 
     def __init__(self, url: str, authority: Path, token: str) -> None:
         self._address = urlsplit(url).netloc
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._token = token
+        self._left: deque[_Connection] = deque(maxlen=_LEFT)
 
     def get(self, path: str, **query: str) -> Any:
         """Read one object or a list."""
@@ -101,48 +107,66 @@ class Api:
     def watch(self, path: str, **query: str) -> "Watch":
         """Open a watch."""
         connection = self._connect(timeout=None)
-        response = self._send(connection, "GET", path, {"watch": "true", **query}, None, "application/json")
+        target = f"{path}?{urlencode({'watch': 'true', **query})}"
+        response = self._send(connection, "GET", target, None, "application/json")
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            with contextlib.closing(connection):
+                raise ApiError("GET", path, response.status, response.read())
         return Watch(connection, response)
 
     def _exchange(
         self, method: str, path: str, query: dict[str, str] | None, body: Json | None, content_type: str
     ) -> bytes:
-        connection = self._connect(TIMEOUT)
-        try:
-            return self._send(connection, method, path, query, body, content_type).read()
-        finally:
-            connection.close()
-
-    def _connect(self, timeout: float | None) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self._address, timeout=timeout, context=self._tls)
-
-    def _send(
-        self,
-        connection: http.client.HTTPSConnection,
-        method: str,
-        path: str,
-        query: dict[str, str] | None,
-        body: Json | None,
-        content_type: str,
-    ) -> http.client.HTTPResponse:
         target = f"{path}?{urlencode(query)}" if query else path
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": "application/json"}
+        status, content = self._answer(method, target, body, content_type)
+        if status >= http.HTTPStatus.BAD_REQUEST:
+            raise ApiError(method, path, status, content)
+        return content
+
+    def _answer(self, method: str, target: str, body: Json | None, content_type: str) -> tuple[int, bytes]:
+        if method == "GET":
+            with contextlib.suppress(IndexError, OSError, http.client.HTTPException):  # the server may have ended it
+                return self._ask(self._left.pop(), method, target, body, content_type)
+        return self._ask(self._connect(TIMEOUT), method, target, body, content_type)
+
+    def _ask(
+        self, connection: "_Connection", method: str, target: str, body: Json | None, content_type: str
+    ) -> tuple[int, bytes]:
+        response = self._send(connection, method, target, body, content_type)
         try:
-            connection.request(method, target, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
+            content = response.read()
         except BaseException:
             connection.close()
             raise
-        if response.status >= http.HTTPStatus.BAD_REQUEST:
-            with contextlib.closing(connection):
-                raise ApiError(method, path, response.status, response.read())
-        return response
+        self._left.append(connection)
+        return response.status, content
+
+    def _connect(self, timeout: float | None) -> "_Connection":
+        return _Connection(self._address, timeout=timeout, context=self._tls)
+
+    def _send(
+        self, connection: "_Connection", method: str, target: str, body: Json | None, content_type: str
+    ) -> http.client.HTTPResponse:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": "application/json"}
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            return connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+
+class _Connection(http.client.HTTPSConnection):
+    """Closed when nobody needs it any more."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Watch:
     """Events of one watch; `stop` may be called from another thread."""
 
-    def __init__(self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse) -> None:
+    def __init__(self, connection: _Connection, response: http.client.HTTPResponse) -> None:
         self._connection = connection
         self._response = response
 

@@ -26,8 +26,8 @@ from sitelog.telemetry.metrics import CERTIFICATE_EXPIRY
 from .authority import Authority, Issued, issue, read_bundle, utc_now
 
 _RENEW_AT: Final = 2 / 3  # of the lifetime, as cert-manager does
-_OVERLAP: Final = 1 / 4  # of the lifetime in which the old CA stays; a kubelet takes a minute or two to bring a Secret
-_HEARD: Final = 1.0  # seconds in which every API server has heard of the new CA, before a pod may serve with it
+_OVERLAP: Final = 1 / 2  # of the lifetime in which the old CA stays; a kubelet takes a minute or two to bring a Secret
+_HEARD: Final = 2.0  # seconds in which every API server has heard of the new CA, before a pod may serve with it
 _CONFIGURATIONS: Final = "admissionregistration.k8s.io/v1"
 
 log = logging.getLogger(__name__)

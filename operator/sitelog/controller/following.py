@@ -22,6 +22,7 @@ from .spool import Spool
 _PAUSE: Final = 0.5  # seconds until a log that broke off is asked for again; more each time
 _LONGEST_PAUSE: Final = 10.0
 _PATIENCE_GONE: Final = 20.0  # seconds after the end of a pod that is gone, in which its log may still come in
+_PATIENCE_UNSTARTED: Final = 20.0  # the same of one that was not seen to run: its node may say so late
 _PATIENCE: Final = 300.0  # the same of one that is still there: its node may be starting again
 # What a kubelet answers, with status 200, when it has the pod but no longer the log.
 _NO_LOG: Final = b"unable to retrieve container logs for "
@@ -65,7 +66,8 @@ class Following:
         if follow is None:
             follow = self._follow(pod, body, _source(pod, settings) or pod.container, settings)
         follow.pod, follow.body = pod, body
-        if not follow.done and follow.waited() < (_PATIENCE_GONE if gone else _PATIENCE):
+        patience = _PATIENCE_GONE if gone else _PATIENCE if pod.started else _PATIENCE_UNSTARTED
+        if not follow.done and follow.waited() < patience:
             return None
         return follow.result()
 
@@ -88,9 +90,9 @@ class Following:
 def _source(pod: JobPod, settings: ErrorLog) -> str | None:
     """Return the container whose log tells now; None where there is none yet.
 
-    Of a pod that is being deleted there may be one before its node has said so, and soon after there is none.
+    Of a pod that is being ended there may be one before its node has said so, and soon after there is none.
     """
-    unsure = bool(pod.deleted_at and pod.node) and not pod.started
+    unsure = bool((pod.deleted_at or pod.over) and pod.node) and not pod.started
     copied = pod.sidecar in (Sidecar.RUNNING, Sidecar.ENDED) or (pod.sidecar is Sidecar.WAITING and unsure)
     if settings.capture is Capture.SIDECAR and copied:
         return SIDECAR

@@ -86,17 +86,19 @@ def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Se
 def never_ran(pod: JobPod, end: End) -> bool:
     """Whether it is certain that the job process of a pod that has ended so did not run: then it wrote nothing.
 
-    A kubelet that has ended a pod leaves those containers waiting that it had not started; where there are no init
-    containers it says that it knows nothing of them. What a pod waited for when it was last seen says less, but an
-    image that was missing then hardly came in the last second.
+    A kubelet that has ended a deleted pod leaves those containers waiting that it had not started; where there are no
+    init containers it says that it knows nothing of them. Where it ends a pod by itself it says so first: a busy one
+    was seen to start the job of a pod seconds after it had called that evicted. What a pod waited for when it was last
+    seen says less, but an image that was missing then hardly came in the last second.
     """
     if isinstance(pod.state, Terminated):
         unknown = pod.state.reason == _UNKNOWN and end in (End.IMAGE_PULL, End.START_ERROR)
         return unknown or pod.state.reason in _START_REASONS
     if isinstance(pod.state, Waiting) and pod.state.reason in _IMAGE_REASONS + _START_REASONS:
         return True
-    told = pod.over and _DISRUPTIONS.get(pod.disruption) is not End.NODE_LOST
-    return not pod.running and (told or not pod.node)
+    told = pod.over and bool(pod.deleted_at) and pod.reason not in _STATUS_REASONS
+    lost = _DISRUPTIONS.get(pod.disruption) is End.NODE_LOST
+    return not pod.running and ((told and not lost) or not pod.node)
 
 
 def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> PodEnd:
