@@ -37,7 +37,7 @@ check: $(READY) ## style, types and the arrows between the rooms
 
 test: tools ## all tests but e2e, on a real control plane and a real FL server
 	@echo "==> pytest: three processes, each with its own control plane and FL server, since FL jobs wait a lot"
-	@$(BIN)/pytest --ignore=tests/e2e --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest --ignore=tests/e2e --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # In the environment: KIND_NODE_IMAGE, PYTHON_BASE_IMAGE, DOCKER_BUILD_FLAGS (each empty: what kind, the Dockerfile and
 # docker take by themselves); KUBECONFIG: a cluster that exists, and has the images; E2E_KEEP=1: keep the cluster.

@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from support import hypothesis_profiles
 from support.control_plane import ControlPlane
@@ -16,18 +18,27 @@ from support.wait import wait_for
 
 hypothesis_profiles.register()
 
-_OWN_CONTROL_PLANE = ("chart", "gate")
-_LONGEST = ("uploader", "locks", "demo", "controller")  # begun first, so that no process waits for another's at the end
+_OWN_CONTROL_PLANE = ("tests/chart", "tests/gate")
+_LONGEST = ("uploader", "locks", "demo", "controller")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups then
+class _Together(LoadScopeScheduling):
+    """Gives each file to one process, and those files together that share a control plane of their own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder in _OWN_CONTROL_PLANE else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Say what runs together."""
+    return _Together(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one process, and those files together that share a control plane of their own."""
+    """Begin with what takes longest, so that no process waits for another one at the end."""
     items.sort(key=lambda item: item.path.parent.name not in _LONGEST)
-    for item in items:
-        folder = item.path.parent
-        together = folder if folder.name in _OWN_CONTROL_PLANE else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
 
 
 @pytest.fixture(scope="session")

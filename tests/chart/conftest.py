@@ -23,8 +23,9 @@ def control_plane() -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def kubelet(control_plane: ControlPlane) -> Iterator[PlayedKubelet]:
+    """A node, for the tests in whose file Sitelog's pods are to run."""
     with PlayedKubelet(control_plane) as running:
         yield running
 
