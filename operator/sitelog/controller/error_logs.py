@@ -139,8 +139,9 @@ class ErrorLogs:
         job = await self._uploads.get(pod.namespace, upload_name(pod.uid))
         if job and (job.captured or not job.suspended):
             return True
-        nothing_written = Captured() if never_ran(pod, end.end) else None
-        captured = nothing_written or self._following.captured(pod, body, plan.error_log, gone=gone)
+        captured: Captured | None = Captured()
+        if not never_ran(pod, end.end):
+            captured = self._following.captured(pod, body, plan.error_log, gone=gone)
         if captured is None:
             return False
         content = compose(pod, end, captured, plan.error_log.max_bytes)

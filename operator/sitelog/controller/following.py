@@ -152,7 +152,7 @@ class _Follow:
                 log.debug("%s: its log breaks off: %s", self.pod, error)
             if not self.done:
                 await asyncio.sleep(pause)
-                if self.pod.started:  # else it is being deleted, and its log is there for a moment
+                if self.pod.started:  # else it is being ended, and its log is there for a moment
                     pause = min(2 * pause, _LONGEST_PAUSE)
         complete(self.body)
 

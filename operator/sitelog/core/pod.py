@@ -64,7 +64,7 @@ class JobPod:
 
     @property
     def over(self) -> bool:
-        """Whether its node, or who speaks for a lost one, has said its last word: no container runs any more."""
+        """Whether its phase is a last one. A kubelet that evicts a pod says so before it has ended it."""
         return self.phase in ("Succeeded", "Failed")
 
     @property
