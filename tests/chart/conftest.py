@@ -10,6 +10,7 @@ import yaml
 
 from support.control_plane import ControlPlane
 from support.kubelet import PlayedKubelet
+from support.wait import wait_for
 
 ROOT = Path(__file__).parents[2]
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/sitelogpolicies.sitelog.dev"
@@ -43,13 +44,18 @@ def crd_file() -> Path:
     return ROOT / "crds" / "sitelogpolicies.sitelog.dev.yaml"
 
 
+def _established(crd: dict[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or ()  # `kubectl wait` fails while there are none
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+
 @pytest.fixture(scope="module")
 def crd(control_plane: ControlPlane, crd_file: Path) -> Iterator[dict[str, Any]]:
     """The CRD as the API server keeps it; removed after the module's tests where it was not there before."""
     was_there = control_plane.exists(CRD_PATH)
     if not was_there:
         control_plane.kubectl("create", "-f", str(crd_file))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crd_file))
+    wait_for(lambda: _established(control_plane.api.get(CRD_PATH)), 30, "the CRD to be established")
     yield control_plane.api.get(CRD_PATH)
     if not was_there:
         control_plane.kubectl("delete", "-f", str(crd_file))

@@ -255,6 +255,18 @@ def test_a_job_whose_sidecar_does_not_run_is_read_from_its_own_output(
     assert received(uploader, "alone") == BROKEN
 
 
+def test_a_job_of_whose_output_its_node_has_nothing_has_a_notice(governed: JobPods, uploader: StandInUploader) -> None:
+    """NVFlare's job process prints something as soon as it runs; a busy node may lose it when somebody kills that."""
+    pod = governed.create("mute")
+    (job,) = pod["spec"]["containers"]
+    governed.kubelet.set_running(governed.namespace, "mute", only=job["name"])
+    governed.kubelet.wait_followed(governed.namespace, "mute")
+    governed.end("mute", 137)
+    end = "Signalled: the process was ended by signal 9 (exit code 137)"
+    expected = lost(governed, "mute", "its node had an empty log of it") + closing(governed, "mute", end)
+    assert re.fullmatch(expected, received(uploader, "mute"))
+
+
 def test_an_image_that_cannot_be_pulled_is_said_where_the_sidecar_waits_for_it(
     governed: JobPods, uploader: StandInUploader
 ) -> None:

@@ -110,6 +110,7 @@ class _Follow:
         self._size = max_bytes + (TRAILER_ROOM if source == SIDECAR else 0)
         self._best = Spool(self._size)
         self._read_to_end = False  # as far as it went at that time
+        self._heard = False  # whether the container has printed anything, an error or not
         self._trouble: str | None = None  # why nothing was read, or not all
         self._waiting_since: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -134,6 +135,8 @@ class _Follow:
         if self._source == SIDECAR:
             copy = read_copy(kept, received)
             return Captured(copy.content, copy.missing, partial=copy.partial)
+        if self.done and not self._heard:  # NVFlare's job process prints something as soon as it runs
+            return Captured(lost="its node had an empty log of it")
         why = None if self.done and not self._trouble else "its reading was cut off, so its last records may be missing"
         return Captured(kept, received - len(kept), partial=why)
 
@@ -168,7 +171,7 @@ class _Follow:
                 if first and piece.startswith(_NO_LOG):
                     self._trouble = None if self._read_to_end else "its node no longer had it"
                     return
-                first = False
+                first, self._heard = False, True
                 fresh.write(records.feed(piece) if records else piece)
                 if self._best is not fresh and fresh.received >= self._best.received:
                     self._best.close()

@@ -1,6 +1,6 @@
 """Stands where NVFlare's job process would, in a pod that no launcher started: writes an error_log.txt and ends.
 
-As NVFlare's own logging does, it writes to its output what it writes to the file.
+As NVFlare's own logging does, it writes to its output what it writes to the file, and what is no error too.
 What it does stands in its environment: ENDING, ERRORS (records) and END_AT (Unix time).
 """
 
@@ -18,6 +18,7 @@ HALF = "half a li"  # the last record of one that is killed
 def main() -> None:
     """Write the records, wait, end."""
     workspace, job_id = (sys.argv[sys.argv.index(option) + 1] for option in ("-m", "-n"))
+    print("2026-01-01 00:00:00,000 - Worker - INFO - started", flush=True)
     folder = Path(workspace) / job_id
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "error_log.txt").open("a") as log:
