@@ -83,10 +83,10 @@ class Cluster:
         self.control_plane.kubectl("apply", "--filename=-", input=json.dumps(body))
 
     def forbid(self, namespace: str, in_namespace: str | None = None, **spec: Any) -> None:
-        """Forbid by a policy, and wait until the API server goes by it."""
+        """Forbid by a policy, and wait until the API server goes by it, and by the mutation that strips marks."""
         self.policy(in_namespace or namespace, logStreaming="Forbidden", **spec)
         labels = (spec.get("selector") or {}).get("matchLabels", {})
-        probe = configmap(metadata={"labels": labels})
+        probe = configmap(metadata={**FORGED, "labels": {**FORGED["labels"], **labels}})
         wait_for(lambda: self.refuses(namespace, probe), deadline=30, what=f"the prohibition in {namespace}")
 
     def create(self, namespace: str, body: Json, *, dry_run: bool = False) -> Json:
