@@ -36,9 +36,6 @@ class Records:
         """
         if policy:
             await count(self._client, policy, result, uid)
-        ERROR_LOGS.labels(result.value, reason.value).inc()
-        level = logging.WARNING if result is UploadResult.FAILED else logging.INFO
-        log.log(level, "%s: error log %s: %s", pod, result.value, text, extra=fields(reason=reason.value))
         await record_event(self._client, subject(pod), reason, text, warning=result is UploadResult.FAILED)
         annotations = {ANNOTATION_UPLOAD: result.value, ANNOTATION_UPLOAD_REASON: f"{reason.value}: {text}"}
         try:
@@ -46,6 +43,9 @@ class Records:
             await self._client.patch(path("v1", "pods", pod.namespace, pod.name), change)
         except (NotFoundError, ConflictError):
             log.debug("%s is gone, its Event stays", pod)
+        ERROR_LOGS.labels(result.value, reason.value).inc()
+        level = logging.WARNING if result is UploadResult.FAILED else logging.INFO
+        log.log(level, "%s: error log %s: %s", pod, result.value, text, extra=fields(reason=reason.value))
 
     async def skip(self, pod: JobPod, policy: str, uid: str, skip: Skip) -> None:
         """Write that nothing is sent, and why."""
