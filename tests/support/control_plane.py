@@ -91,6 +91,7 @@ class ControlPlane:
 
     def close(self) -> None:
         """End everything in order and remove the directory."""
+        self.api.close()
         for process in (self._controller_manager, self._api_server, self._etcd):
             if process is not None:
                 process.stop(grace=2)  # nothing outlives the directory, so nothing needs to be drained

@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import ssl
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,14 @@ class Api:
         self._address = urlsplit(url).netloc
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._token = token
-        self._left: deque[_Connection] = deque(maxlen=_LEFT)
+        self._left: list[http.client.HTTPSConnection] = []
+        self._room = _LEFT
+
+    def close(self) -> None:
+        """Close the connections that are left; later requests leave none."""
+        self._room = 0
+        while self._left:
+            self._left.pop().close()
 
     def get(self, path: str, **query: str) -> Any:
         """Read one object or a list."""
@@ -130,7 +136,7 @@ class Api:
         return self._ask(self._connect(TIMEOUT), method, target, body, content_type)
 
     def _ask(
-        self, connection: "_Connection", method: str, target: str, body: Json | None, content_type: str
+        self, connection: http.client.HTTPSConnection, method: str, target: str, body: Json | None, content_type: str
     ) -> tuple[int, bytes]:
         response = self._send(connection, method, target, body, content_type)
         try:
@@ -138,14 +144,17 @@ class Api:
         except BaseException:
             connection.close()
             raise
-        self._left.append(connection)
+        if len(self._left) < self._room:
+            self._left.append(connection)
+        else:
+            connection.close()
         return response.status, content
 
-    def _connect(self, timeout: float | None) -> "_Connection":
-        return _Connection(self._address, timeout=timeout, context=self._tls)
+    def _connect(self, timeout: float | None) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._address, timeout=timeout, context=self._tls)
 
     def _send(
-        self, connection: "_Connection", method: str, target: str, body: Json | None, content_type: str
+        self, connection: http.client.HTTPSConnection, method: str, target: str, body: Json | None, content_type: str
     ) -> http.client.HTTPResponse:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": "application/json"}
         try:
@@ -156,17 +165,10 @@ class Api:
             raise
 
 
-class _Connection(http.client.HTTPSConnection):
-    """Closed when nobody needs it any more."""
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class Watch:
     """Events of one watch; `stop` may be called from another thread."""
 
-    def __init__(self, connection: _Connection, response: http.client.HTTPResponse) -> None:
+    def __init__(self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse) -> None:
         self._connection = connection
         self._response = response
 

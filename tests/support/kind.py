@@ -47,6 +47,11 @@ class Cluster:
         """Say whether the API has something there."""
         return self.api.find(path) is not None
 
+    def close(self) -> None:
+        """Talk to it no more."""
+        if "api" in self.__dict__:  # otherwise nobody has
+            self.api.close()
+
     @property
     def environment(self) -> dict[str, str]:
         """What makes a program talk to this cluster."""
@@ -93,6 +98,7 @@ def running_cluster(failed: Callable[[], bool]) -> Iterator[Cluster]:
     finally:
         if broken:
             _keep_records(cluster)
+        cluster.close()
         if KEEP:
             say(f"kept: KUBECONFIG={cluster.kubeconfig}")
         elif not GIVEN:
