@@ -31,6 +31,7 @@ class _Together(LoadScopeScheduling):
         return folder if folder in _OWN_CONTROL_PLANE else file
 
 
+@pytest.hookimpl(optionalhook=True)  # nobody asks where the tests run in one process, without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Say what runs together."""
     return _Together(config, log)

@@ -46,8 +46,8 @@ class Controllers:
         return process
 
     def start_when(self, change: str) -> None:
-        """Start one for which time is different."""
-        self._next.kill()
+        """Start one for which time is different, in the place of those that run."""
+        self.close()
         self._next, self._go = self._stand_by(change)
         self.start()
 

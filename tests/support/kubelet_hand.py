@@ -31,8 +31,7 @@ class PodsByHand:
             self._bind(pod)
             pod = self._pod(namespace, name)
         self._logs.of(namespace, name, pod["metadata"]["uid"])
-        word = waiting("PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating")
-        self._write(pod, "Pending", {spec["name"]: word for spec in _specs(pod)})
+        self._write(pod, "Pending", {spec["name"]: _unstarted(pod) for spec in _specs(pod)})
 
     def set_waiting(
         self, namespace: str, name: str, reason: str, message: str | None = None, *, container: str | None = None
@@ -144,7 +143,7 @@ class PodsByHand:
         elif pod["status"].get("containerStatuses"):
             init, regular = _split(pod)
             lost = {spec["name"]: terminated(SIGKILLED, "ContainerStatusUnknown", {}) for spec in init}
-            never = {spec["name"]: waiting("PodInitializing" if init else "ContainerCreating") for spec in regular}
+            never = {spec["name"]: _unstarted(pod) for spec in regular}
             self._write(pod, "Failed", lost | never)
 
     def event(self, pod: Json, reason: str, message: str, kind: str = "Warning") -> None:
@@ -218,6 +217,11 @@ class PodsByHand:
 def pod_path(pod: Json) -> str:
     """Return the pod's path in the API."""
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+
+
+def _unstarted(pod: Json) -> Json:
+    """Give what the kubelet says of a container that it has not started."""
+    return waiting("PodInitializing" if _split(pod)[0] else "ContainerCreating")
 
 
 def _split(pod: Json) -> tuple[list[Json], list[Json]]:

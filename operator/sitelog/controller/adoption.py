@@ -72,4 +72,4 @@ def _wants(policy: Policy) -> bool:
 
 def _is_history(pod: JobPod, policy: Policy) -> bool:
     """Whether the pod had ended before anybody asked for error logs, as far as its age tells."""
-    return pod.phase in ("Succeeded", "Failed") and pod.created_at < policy.created
+    return pod.over and pod.created_at < policy.created

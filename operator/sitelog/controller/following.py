@@ -21,9 +21,8 @@ from .spool import Spool
 
 _PAUSE: Final = 0.5  # seconds until a log that broke off is asked for again; more each time
 _LONGEST_PAUSE: Final = 10.0
-_PATIENCE_GONE: Final = 20.0  # seconds after the end of a pod that is gone, in which its log may still come in
-_PATIENCE_UNSTARTED: Final = 20.0  # the same of one that was not seen to run: its node may say so late
-_PATIENCE: Final = 300.0  # the same of one that is still there: its node may be starting again
+_PATIENCE: Final = 300.0  # seconds after the end of a pod, in which its log may still come in: its node may start again
+_PATIENCE_SHORT: Final = 20.0  # the same of one that is gone, or was not seen to run: its node may say so late
 # What a kubelet answers, with status 200, when it has the pod but no longer the log.
 _NO_LOG: Final = b"unable to retrieve container logs for "
 
@@ -66,7 +65,7 @@ class Following:
         if follow is None:
             follow = self._follow(pod, body, _source(pod, settings) or pod.container, settings)
         follow.pod, follow.body = pod, body
-        patience = _PATIENCE_GONE if gone else _PATIENCE if pod.started else _PATIENCE_UNSTARTED
+        patience = _PATIENCE if pod.started and not gone else _PATIENCE_SHORT
         if not follow.done and follow.waited() < patience:
             return None
         return follow.result()

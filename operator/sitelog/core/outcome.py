@@ -75,7 +75,7 @@ def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Se
         return _terminated(pod, pod.state, events)
     if silent:
         return PodEnd(End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at)
-    if pod.over and not (pod.deleted_at and pod.reason not in _STATUS_REASONS):
+    if pod.over and not _ended_by_deletion(pod):
         end = _STATUS_REASONS.get(pod.reason, End.ERROR if pod.phase == "Failed" else End.COMPLETED)
         return PodEnd(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
     if not gone and not pod.over:
@@ -96,9 +96,13 @@ def never_ran(pod: JobPod, end: End) -> bool:
         return unknown or pod.state.reason in _START_REASONS
     if isinstance(pod.state, Waiting) and pod.state.reason in _IMAGE_REASONS + _START_REASONS:
         return True
-    told = pod.over and bool(pod.deleted_at) and pod.reason not in _STATUS_REASONS
-    lost = _DISRUPTIONS.get(pod.disruption) is End.NODE_LOST
-    return not pod.running and ((told and not lost) or not pod.node)
+    told = _ended_by_deletion(pod) and _DISRUPTIONS.get(pod.disruption) is not End.NODE_LOST
+    return not pod.running and (told or not pod.node)
+
+
+def _ended_by_deletion(pod: JobPod) -> bool:
+    """Whether the pod's phase is its node's answer to the deletion: no other reason for it is given."""
+    return pod.over and bool(pod.deleted_at) and pod.reason not in _STATUS_REASONS
 
 
 def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> PodEnd:
