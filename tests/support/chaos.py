@@ -215,9 +215,7 @@ class Chaos:
         end = End(kind, job_id, pod)
         if kind.act:
             if not kind.spec:
-                wait_for(
-                    lambda: again(lambda: self._witness.wrote(pod["metadata"]["uid"])), 90, f"{name} to write", every=1
-                )
+                wait_for(lambda: self._witness.wrote(pod["metadata"]["uid"]), 90, f"{name} to write", every=1)
             time.sleep(1 + 3 * chance)  # so that some are followed by then and some are not
             self._act(kind, path)
         wait_for(lambda: self._has_ended(path), 120, f"{name} to end", every=0.5)
@@ -242,7 +240,7 @@ class Chaos:
 
     def settle(self, ends: Iterable[End], say: Callable[[str], None]) -> None:
         """Read what was written and what is stored, until nothing is outstanding."""
-        waiting, witnessed = list(ends), again(self._witness.everything)
+        waiting, witnessed = list(ends), self._witness.everything()
         for end in waiting:
             end.wrote = witnessed.get((end.pod["metadata"]["uid"], end.job_id)) or end.meant
         until, told = time.monotonic() + max(120.0, SETTLED * len(waiting)), time.monotonic()

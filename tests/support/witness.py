@@ -46,13 +46,14 @@ class Witness:
 
     def _read(self, pods: str) -> dict[tuple[str, str], bytes]:
         ask = ("exec", NAME, "--namespace=kube-system", "--", "python3", "-c", _READ, pods)
-        said = wait_for(
-            lambda: (said := self._cluster.kubectl(*ask)).endswith(" whole\n") and said,
-            60,
-            "the witness's whole answer",
-        )
+
+        def answer() -> str:
+            said = self._cluster.kubectl(*ask, check=False)  # whatever happened: a node that restarts is asked again
+            return said if said.endswith(" whole\n") else ""
+
+        said = wait_for(answer, 60, "the witness's whole answer", every=0.5)
         found = {}
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(str(said).split()[0]))) as archive:
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(said.split()[0]))) as archive:
             for file in archive:
                 content = archive.extractfile(file)
                 assert content is not None
