@@ -19,7 +19,7 @@ from support.wait import wait_for
 hypothesis_profiles.register()
 
 _OWN_CONTROL_PLANE = ("tests/chart", "tests/gate")
-_LONGEST = ("uploader", "locks", "demo", "controller")
+_LONGEST = {"chart", "controller", "demo", "gate", "locks", "test_seed.py", "uploader"}
 
 
 class _Together(LoadScopeScheduling):
@@ -39,7 +39,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process waits for another one at the end."""
-    items.sort(key=lambda item: item.path.parent.name not in _LONGEST)
+    items.sort(key=lambda item: _LONGEST.isdisjoint((item.path.parent.name, item.path.name)))
 
 
 @pytest.fixture(scope="session")
