@@ -62,9 +62,24 @@ StartUpload = Callable[..., Upload]  # (kit, job_id, client_name, log, **options
 
 
 def start_upload(
-    directory: Path, kit: Path, job_id: str, client_name: str = "site-1", log: bytes | Path = ERROR_LOG, **options: Any
+    directory: Path,
+    kit: Path,
+    job_id: str,
+    client_name: str = "site-1",
+    log: bytes | Path = ERROR_LOG,
+    *,
+    before: str = "",
+    **options: Any,
 ) -> Upload:
-    """Start it with its files in a fresh folder; `options` are fields of UploadOptions."""
+    """Start it with its files in a fresh folder.
+
+    Parameters
+    ----------
+    before
+        Python that runs before the program: only failures may be played there.
+    options
+        Fields of UploadOptions.
+    """
     compressed = log if isinstance(log, Path) else directory / "log.gz"
     if isinstance(log, bytes):
         compressed.write_bytes(gzip.compress(log))
@@ -81,7 +96,7 @@ def start_upload(
     }
     with output.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-c", _RUN, json.dumps(given)],
+            [sys.executable, "-c", before + _RUN, json.dumps(given)],
             stdout=sink,
             stderr=sink,
             env={**os.environ, "TMPDIR": str(directory)},

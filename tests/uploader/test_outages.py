@@ -73,6 +73,27 @@ def test_the_server_does_not_trust_us(
     assert "'courier@sitelog.dev'" in done.result["message"]
 
 
+# What NVFlare raised when a server was killed between its challenge and the registration, as seen on a real cluster.
+_NOT_REGISTERED_AT_FIRST = """
+from nvflare.apis.fl_exception import FLCommunicationError
+from nvflare.private.fed.authenticator import Authenticator
+authenticate = Authenticator.authenticate
+def fail(*_, **__):
+    Authenticator.authenticate = authenticate
+    raise FLCommunicationError("error:client_registration")
+Authenticator.authenticate = fail
+"""
+
+
+def test_a_server_that_is_killed_while_it_registers_us(federation: Federation, job: str, upload: StartUpload) -> None:
+    done = upload(
+        federation.kit(MEMBER), job, SITE, b"kept through it\n", before=_NOT_REGISTERED_AT_FIRST, retry_for=60.0
+    )
+    assert done.end == (EXIT_DELIVERED, "ErrorLogUploaded", True)
+    assert "does not register 'courier@sitelog.dev' (error:client_registration)" in done.text()
+    assert federation.stored(job)["ERRORLOG_site-1"] == b"kept through it\n"
+
+
 def copied(kit: Path, to: Path) -> Path:
     to.mkdir()
     for file in kit.iterdir():

@@ -24,6 +24,7 @@ STORED_PREFIX = "ERRORLOG_"  # NVFlare's DataTypes.ERRORLOG and the client's nam
 _CONNECT_TIMEOUT = 10.0
 _COMMAND_TIMEOUT = 10.0
 _ALERT_TIMEOUT = 2.0
+_CLOSE_TIMEOUT = 3.0
 _CHUNK = 1 << 20  # four times as fast as NVFlare's 64 KiB
 _CHUNK_TIMEOUT = 30.0  # one chunk over a slow uplink
 _POLL = 0.1  # once, at the end of the file
@@ -45,7 +46,7 @@ class Courier:
         try:
             self._api.connect(_CONNECT_TIMEOUT)
         except Exception as error:  # NVFlare has no class of its own for most of what may go wrong here
-            self._api.close()
+            self._hang_up()
             raise self._not_connected(error) from error
         self._api.set_command_timeout(_COMMAND_TIMEOUT)
         return self
@@ -128,17 +129,28 @@ class Courier:
             raise Failure(Reason.SERVER_UNREACHABLE, f"{self._kit.target} did not answer {command} of job {job_id}")
         return meta
 
+    def _hang_up(self) -> None:
+        """Close what did not come about. NVFlare would wait until a server that is well closes its side: for ever."""
+        closing = threading.Thread(target=self._api.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_TIMEOUT)
+
     def _not_connected(self, error: Exception) -> Failure:
         try:
             probe(self._kit, wait_for_alert=_ALERT_TIMEOUT)
         except Failure as plainer:
             return plainer
         text = str(error)
-        if "identity" in text or "client_registration" in text:
+        if "identity" in text:
             return Failure(
                 Reason.CERTIFICATE_REFUSED,
                 f"{self._kit.target} and {self._kit.participant!r} do not take each other for what they say: {text}",
                 final=True,
+            )
+        if "client_registration" in text:  # NVFlare says no more, whatever the trouble was
+            return Failure(
+                Reason.CERTIFICATE_REFUSED,
+                f"{self._kit.target} does not register {self._kit.participant!r} ({text}); one that starts says so too",
             )
         return Failure(
             Reason.SERVER_UNREACHABLE,

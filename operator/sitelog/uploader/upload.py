@@ -94,15 +94,15 @@ class _Hung(Exception):  # noqa: N818 - becomes an outcome
 def run(options: UploadOptions) -> int:
     """Upload, write the result, and give the exit code. To be called from a process's main thread.
 
-    NVFlare leaves threads that are not daemons, some of which wait for a network that will not answer; Python
-    would wait for them at its end, and the pod with it. So where any is left, the process ends here.
+    NVFlare leaves threads, some of which wait for a network that will not answer; Python would wait for them at its
+    end, even for an executor's daemons, and the pod with it. So where any is left, the process ends here.
     """
     outcome = _outcome(options)
     level = logging.INFO if outcome.exit_code == EXIT_DELIVERED else logging.ERROR
     logger.log(level, "%s: %s", outcome.reason.value, outcome.message)
     if options.result_file:
         _write_result(options.result_file, outcome)
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+    if threading.active_count() > 1:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
