@@ -20,7 +20,6 @@ from .records import Records
 from .results import upload_result
 
 _ORPHANED: Final = 60.0  # seconds after which a Job without its Secret is taken to have lost whoever made it
-_PAGE: Final = 100  # Jobs in memory at a time: each takes far more as it comes than what is kept of it
 _BATCH: Final = "batch/v1"
 
 log = logging.getLogger(__name__)
@@ -75,9 +74,8 @@ class Uploads:
 
     async def look(self) -> None:
         """Look at all upload Jobs: conclude the finished ones, resume as many as may run."""
-        pages = self._client.pages(path(_BATCH, "jobs"), size=_PAGE, query={"labelSelector": LABEL_UPLOAD})
-        jobs = [parse_upload_job(body) async for page in pages for body in page]
-        jobs.sort(key=lambda job: (job.created_at, job.name))
+        bodies = await self._client.list_all(path(_BATCH, "jobs"), labelSelector=LABEL_UPLOAD)
+        jobs = sorted(map(parse_upload_job, bodies), key=lambda job: (job.created_at, job.name))
         waiting: list[UploadJob] = []
         running = [job for job in jobs if not job.finished and not job.suspended]
         self.unmarked = {job.uid for job in jobs if not job.recorded}
