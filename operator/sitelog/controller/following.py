@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -115,7 +116,10 @@ class _Follow:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, complete: Callable[[Mapping[str, Any]], None]) -> None:
-        self._task = asyncio.create_task(self._read_all(complete), name=f"following {self.pod}")
+        # In an empty context: kopf's holds the event that it was called for, and the pod's whole body with it.
+        self._task = asyncio.create_task(
+            self._read_all(complete), name=f"following {self.pod}", context=contextvars.Context()
+        )
 
     def close(self) -> None:
         if self._task:
