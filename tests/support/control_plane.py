@@ -237,9 +237,8 @@ class ControlPlane:
         ]
 
     def _run(self, name: str, *flags: str) -> Process:
-        # No proxy settings, no user's configuration: the same everywhere. GOGC: several of them share few processors,
-        # and memory is cheaper than collecting garbage at each doubling of a small heap.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.directory), "GOGC": "200"}
+        # No proxy settings, no user's configuration: the same everywhere.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.directory)}
         return Process([str(self.tools / name), *flags], self.directory / f"{name}.log", environment)
 
     def _wait_ready(self) -> None:

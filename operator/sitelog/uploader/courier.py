@@ -46,7 +46,7 @@ class Courier:
         try:
             self._api.connect(_CONNECT_TIMEOUT)
         except Exception as error:  # NVFlare has no class of its own for most of what may go wrong here
-            self._hang_up()
+            self._close()
             raise self._not_connected(error) from error
         self._api.set_command_timeout(_COMMAND_TIMEOUT)
         return self
@@ -56,7 +56,7 @@ class Courier:
     ) -> None:
         if self._logged_in and value is None:  # otherwise the server may be gone, and its session ends by itself
             self._api.logout()
-        self._api.close()
+        self._close()
 
     def log_in(self) -> bool:
         """Log in, where the kit's certificate has a role, to look at what is stored; False where it may not."""
@@ -129,8 +129,8 @@ class Courier:
             raise Failure(Reason.SERVER_UNREACHABLE, f"{self._kit.target} did not answer {command} of job {job_id}")
         return meta
 
-    def _hang_up(self) -> None:
-        """Close what did not come about. NVFlare would wait until a server that is well closes its side: for ever."""
+    def _close(self) -> None:
+        """Close the connection. Of one that did not come about NVFlare would wait for the server's side: for ever."""
         closing = threading.Thread(target=self._api.close, daemon=True)
         closing.start()
         closing.join(_CLOSE_TIMEOUT)
