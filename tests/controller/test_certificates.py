@@ -4,10 +4,11 @@ import base64
 import secrets
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -175,14 +176,6 @@ def trust(control_plane: ControlPlane, namespace: str) -> Iterator[Trust]:
 
 
 @pytest.fixture
-async def client(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeClient]:
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
-    client = await KubeClient.connect()
-    yield client
-    await client.close()
-
-
-@pytest.fixture
 def pass_days(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let days pass."""
     now = datetime.now(UTC)
@@ -240,6 +233,43 @@ async def test_it_is_renewed_in_time(
     assert trust.serving() != second
 
 
+async def test_a_renewal_that_another_controller_has_begun_is_left_to_it_for_a_while(
+    trust: Trust,
+    certificates: Callable[..., Certificates],
+    pass_days: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, other = certificates("one.example"), certificates("one.example")
+    await one.look()
+    first = trust.serving()
+
+    write = one._write_secret
+
+    async def meanwhile(issued: Any, owner: Any) -> None:
+        await other.look()
+        await write(issued, owner)
+
+    monkeypatch.setattr(one, "_write_secret", meanwhile)
+    pass_days(61)
+    await one.look()
+    second = trust.serving()
+    assert trust.bundle() == [first, second]
+    assert trust.issuer() == second != first
+
+    async def killed(*_: Any) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(one, "_write_secret", killed)
+    pass_days(61)
+    with pytest.raises(InterruptedError):
+        await one.look()
+    await other.look()
+    assert trust.serving() == second
+    pass_days(6 / DAY)
+    await other.look()
+    assert trust.issuer() == trust.serving() != second
+
+
 async def test_what_somebody_has_changed_is_mended(
     trust: Trust, certificates: Callable[..., Certificates], pass_days: Callable[[float], None]
 ) -> None:
@@ -289,7 +319,8 @@ def test_an_uninstalled_release_leaves_nothing_but_its_policies(
     control_plane: ControlPlane, installation: Installation, namespace: str
 ) -> None:
     here = f"--namespace={namespace}"
-    values = ("crds.enabled=false", f'webhook.url="https://127.0.0.1:{free_port()}"', "webhook.replicas=1")
+    one_each = ("webhook.replicas=1", "controller.replicas=1")
+    values = ("crds.enabled=false", f'webhook.url="https://127.0.0.1:{free_port()}"', *one_each)
     control_plane.helm("install", "sitelog", str(CHART), here, *(f"--set-json={value}" for value in values))
     secret = f"/api/v1/namespaces/{namespace}/secrets/{SECRET}"
     wait_for(lambda: control_plane.exists(secret), 30, "its controller to issue a certificate")

@@ -127,6 +127,9 @@ class Alignment:
             await self._client.patch(target, {**merge, "metadata": metadata}, metadata_only=True)
         except NotFoundError:
             return
+        except ConflictError:  # changed meanwhile, by its owner or another controller: the next round tells
+            round_.failed += 1
+            return
         self._tell(configmap, outcome)
         warning = outcome.decision in (Decision.REFUSED, Decision.SITE_FORBIDS)
         round_.events.append(_Event(subject, outcome.reason, outcome.message, warning))

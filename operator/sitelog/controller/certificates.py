@@ -9,6 +9,9 @@ the last one of a process:
 3. the annotation names the new CA;
 4. when the webhook's pods have had time to take the certificate up, the old CA leaves the bundle.
 
+Who finds a CA in the bundle that is just made and not yet named leaves the renewal to the controller that has begun it,
+and begins one of its own when that takes too long.
+
 The Secret belongs to the webhook configuration and goes with it.
 """
 
@@ -28,6 +31,7 @@ from .authority import Authority, Issued, issue, read_bundle, utc_now
 _RENEW_AT: Final = 2 / 3  # of the lifetime, as cert-manager does
 _OVERLAP: Final = 1 / 2  # of the lifetime in which the old CA stays; a kubelet takes a minute or two to bring a Secret
 _HEARD: Final = 2.0  # seconds in which every API server has heard of the new CA, before a pod may serve with it
+_BEGUN: Final = 5.0  # seconds in which another controller brings a renewal to its end
 _CONFIGURATIONS: Final = "admissionregistration.k8s.io/v1"
 
 log = logging.getLogger(__name__)
@@ -59,6 +63,8 @@ class Certificates:
         body = await self._client.get(self._configuration)
         serving, bundle = _serving(body), _bundle(body)
         if serving is None or not self._good(serving, now) or not await self._keep_secret(body):
+            if bundle and bundle[-1] != serving and self._just_made(bundle[-1], now):
+                return
             serving = await self._renew(body, bundle, now)
         else:
             if serving not in bundle or now >= _part_of_lifetime(serving, _OVERLAP):
@@ -71,6 +77,9 @@ class Certificates:
     def _good(self, serving: Authority, now: datetime) -> bool:
         too_long = serving.not_after > now + self._lifetime  # made when certificates were to live longer
         return now < _part_of_lifetime(serving, _RENEW_AT) and serving.hosts == frozenset(self._hosts) and not too_long
+
+    def _just_made(self, authority: Authority, now: datetime) -> bool:
+        return timedelta() <= now - (authority.not_after - self._lifetime) < timedelta(seconds=_BEGUN)
 
     async def _renew(self, body: Mapping[str, Any], bundle: Sequence[Authority], now: datetime) -> Authority:
         issued = issue(self._hosts, self._lifetime.total_seconds(), now)

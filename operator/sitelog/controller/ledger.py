@@ -1,19 +1,17 @@
 """The totals in a policy's status: every upload counts once, whichever process is killed in between.
 
-A count is written together with the uid of what was counted (`status.pendingCounts`); when that object carries its own
-mark, the uid goes again.
+A count is written together with the uid of what was counted (`status.pendingCounts`); when that object has carried its
+own mark for a while, the uid goes again.
 """
 
-import logging
+import time
 from collections.abc import Collection
 
 from sitelog.core.names import GROUP, PLURAL, VERSION, UploadResult
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 
 _MOST = 900  # uids in the list; the schema takes 1000
-_TRIES = 5
-
-log = logging.getLogger(__name__)
+_TRIES = 10
 
 
 async def count(client: KubeClient, policy: str, result: UploadResult, uid: str) -> None:
@@ -25,7 +23,7 @@ async def count(client: KubeClient, policy: str, result: UploadResult, uid: str)
         The status cannot be written now.
     """
     resource = policy_path(policy, "status")
-    for _ in range(_TRIES):
+    for more in reversed(range(_TRIES)):
         try:
             body = await client.get(policy_path(policy))
             status = body.get("status") or {}
@@ -40,18 +38,37 @@ async def count(client: KubeClient, policy: str, result: UploadResult, uid: str)
             }
             await client.patch(resource, change)
         except ConflictError:
+            if not more:
+                raise  # what is not counted is not marked either, and looked at again
             continue
         except NotFoundError:
             return  # the policy is gone, and its totals with it
         return
-    log.warning(
-        "SiteLogPolicy %s: its status changes all the time, an upload stays uncounted until the next look", policy
-    )
 
 
-def settled(pending: Collection[str], unmarked: Collection[str]) -> list[str]:
-    """Return the uids that have to stay in the list: those whose objects carry no mark yet."""
-    return [uid for uid in pending if uid in unmarked]
+class Pending:
+    """Tells which uids stay in the list.
+
+    Parameters
+    ----------
+    linger : seconds for which a uid stays after its object was first seen with its mark: another controller may still
+        go by what the object was before, and must find it counted.
+    """
+
+    def __init__(self, linger: float) -> None:
+        self._linger = linger
+        self._marked: dict[str, float] = {}
+
+    def stay(self, uids: Collection[str], unmarked: Collection[str]) -> list[str]:
+        """Return those that stay: whose objects carry no mark yet, or not for long."""
+        now = time.monotonic()
+        for uid in uids:
+            if uid not in unmarked:
+                self._marked.setdefault(uid, now)
+        over = {uid for uid in uids if uid not in unmarked and now - self._marked[uid] >= self._linger}
+        for uid in over:
+            del self._marked[uid]
+        return [uid for uid in uids if uid not in over]
 
 
 def policy_path(policy: str, subresource: str = "") -> str:

@@ -19,6 +19,7 @@ from .certificates import Certificates
 from .error_logs import ErrorLogs
 from .gates import Gates
 from .handlers import SELECTORS, register
+from .ledger import Pending
 from .records import Records
 from .revocation import Revocation
 from .status import StatusKeeper
@@ -26,6 +27,7 @@ from .sweeper import Look, Sweeper
 from .uploads import Uploads
 
 _FILES: Final = 16_384  # open at a time: each followed log takes a connection and, if it is not short, a file
+_LINGER: Final = 2.0  # rounds, after which no controller goes by what it saw before
 _STUCK = 300.0  # seconds without a full round, after which the process is better started anew
 
 _PROMPT = frozenset({"alignment", "upload Jobs", "status"})  # looked at when something happened, too
@@ -96,7 +98,8 @@ def _sweeper(
         excluded=settings.excluded_namespaces,
     )
     revocation = Revocation(client, book, root_namespace=settings.root_namespace, excluded=settings.excluded_namespaces)
-    status = StatusKeeper(client, book, root_namespace=settings.root_namespace)
+    pending = Pending(_LINGER * settings.sweep_interval)
+    status = StatusKeeper(client, book, pending, root_namespace=settings.root_namespace)
 
     async def tell() -> None:
         if not alignment.behind:  # else the change asks for another round at once

@@ -36,13 +36,18 @@ class Records:
         """
         if policy:
             await count(self._client, policy, result, uid)
-        await record_event(self._client, subject(pod), reason, text, warning=result is UploadResult.FAILED)
+        if await record_event(self._client, subject(pod), reason, text, warning=result is UploadResult.FAILED):
+            self._tell(pod, result, reason, text)
         annotations = {ANNOTATION_UPLOAD: result.value, ANNOTATION_UPLOAD_REASON: f"{reason.value}: {text}"}
         try:
             change = {"metadata": {"uid": pod.uid, "annotations": annotations}}
             await self._client.patch(path("v1", "pods", pod.namespace, pod.name), change)
         except (NotFoundError, ConflictError):
             log.debug("%s is gone, its Event stays", pod)
+
+    @staticmethod
+    def _tell(pod: JobPod, result: UploadResult, reason: Reason, text: str) -> None:
+        """Say it in the metric and the log: by one controller of all, the one that has written the Event."""
         ERROR_LOGS.labels(result.value, reason.value).inc()
         level = logging.WARNING if result is UploadResult.FAILED else logging.INFO
         log.log(level, "%s: error log %s: %s", pod, result.value, text, extra=fields(reason=reason.value))

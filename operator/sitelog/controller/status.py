@@ -12,7 +12,7 @@ from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import list_policies
 
-from .ledger import policy_path, settled
+from .ledger import Pending, policy_path
 
 _COUNTED: Final = (
     Decision.INJECTED,
@@ -50,9 +50,10 @@ class _Seen:
 class StatusKeeper:
     """Keeps the status of all policies true."""
 
-    def __init__(self, client: KubeClient, book: PolicyBook, *, root_namespace: str) -> None:
+    def __init__(self, client: KubeClient, book: PolicyBook, pending: Pending, *, root_namespace: str) -> None:
         self._client = client
         self._book = book
+        self._pending = pending
         self._root_namespace = root_namespace
 
     async def look(
@@ -109,7 +110,7 @@ class StatusKeeper:
             "wouldBe": {decision.value.lower(): seen.would_be[decision.value] for decision in _WOULD_BE},
             "unstoppedPods": seen.unstopped[:_LISTED],
             "uploads": {key: int(uploads.get(key) or 0) for key in ("uploaded", "skipped", "failed")},
-            "pendingCounts": settled(old.get("pendingCounts") or [], unmarked),
+            "pendingCounts": self._pending.stay(old.get("pendingCounts") or [], unmarked),
             "conditions": [_condition(old, metadata["generation"], status, reason, message)],
         }
         if all(old.get(key) == value for key, value in new.items()):

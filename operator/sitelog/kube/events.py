@@ -24,8 +24,14 @@ class Subject:
 
 async def record_event(
     client: KubeClient, subject: Subject, reason: Reason, message: str, *, warning: bool = False
-) -> None:
-    """Write an Event. The same one about the same object is written once, whoever writes it again."""
+) -> bool:
+    """Write an Event. The same one about the same object is written once, whoever writes it again.
+
+    Returns
+    -------
+    bool
+        Whether it was not there before.
+    """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     event = {
         "apiVersion": "v1",
@@ -47,4 +53,5 @@ async def record_event(
     try:
         await client.create(path("v1", "events", subject.namespace), event)
     except ConflictError:
-        return  # written before
+        return False  # written before
+    return True

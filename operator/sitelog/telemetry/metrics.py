@@ -28,8 +28,12 @@ ERROR_LOGS: Final = Counter(
     "What became of job pods' error logs, by result and reason.",
     ("result", "reason"),
 )
-FOLLOWED: Final = Gauge("sitelog_error_logs_followed", "Job pods whose error log is being read, or waits to be sent.")
-UPLOADS_ACTIVE: Final = Gauge("sitelog_uploads_active", "Upload Jobs that are running now.")
+FOLLOWED: Final = Gauge(
+    "sitelog_error_logs_followed", "Job pods whose error log this controller reads, or has read and not sent yet."
+)
+UPLOADS_ACTIVE: Final = Gauge(
+    "sitelog_uploads_active", "Upload Jobs that were running when this controller last looked."
+)
 SWEEP_SECONDS: Final = Histogram(
     "sitelog_sweep_seconds",
     "Time of one look at everything that the controller keeps in line.",
