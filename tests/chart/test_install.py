@@ -131,7 +131,7 @@ def test_every_pod_is_admitted_where_only_restricted_pods_are(
         found = control_plane.api.get(f"/api/v1/namespaces/{release_namespace}/pods")["items"]
         return sorted(each["metadata"]["labels"]["app.kubernetes.io/component"] for each in found)
 
-    wait_for(lambda: components() == ["controller", "webhook", "webhook"], 30, "the Deployments' pods to be created")
+    wait_for(lambda: components() == ["controller"] * 2 + ["webhook"] * 2, 30, "the Deployments' pods to be created")
     # `helm test` starts one more.
     control_plane.kubectl("create", "serviceaccount", "sitelog-test", f"--namespace={release_namespace}")
     hooks = control_plane.helm("get", "hooks", "sitelog", f"--namespace={release_namespace}")

@@ -181,20 +181,21 @@ def test_images(render: Any, chart: str) -> None:
     assert f"--upload-image=sitelog-uploader@{digest}" in container(objects, "controller")["args"]
 
 
-def test_an_update_takes_no_webhook_away_and_doubles_no_controller(render: Any) -> None:
+def test_neither_an_update_nor_a_drain_takes_the_last_pod_away(render: Any) -> None:
     objects = render()
-    webhook, controller = one(objects, "Deployment", "webhook"), one(objects, "Deployment", "controller")
-    assert webhook["spec"]["replicas"] == 2
-    assert webhook["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    assert controller["spec"]["replicas"] == 1
-    assert controller["spec"]["strategy"] == {
-        "type": "RollingUpdate",
-        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
-    }
-    budget = one(objects, "PodDisruptionBudget")["spec"]
-    assert budget["maxUnavailable"] == 1
-    assert budget["selector"] == webhook["spec"]["selector"]
-    assert webhook["spec"]["selector"] != controller["spec"]["selector"]
+    selectors = []
+    for component in ("webhook", "controller"):
+        deployment = one(objects, "Deployment", component)["spec"]
+        assert deployment["replicas"] == 2
+        assert deployment["strategy"]["type"] == "RollingUpdate"
+        assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+        budget = one(objects, "PodDisruptionBudget", component)["spec"]
+        assert budget["maxUnavailable"] == 1
+        spread = deployment["template"]["spec"]["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        assert all(each["labelSelector"] == budget["selector"] == deployment["selector"] for each in spread)
+        selectors.append(deployment["selector"])
+    assert selectors[0] != selectors[1]
 
 
 def test_a_network_policy_for_each_component(render: Any) -> None:

@@ -153,14 +153,15 @@ class Monkey:
 
     def _run(self) -> None:
         victims: dict[str, Callable[[], None]] = {
-            "controller": lambda: self._kill(RELEASE, "app.kubernetes.io/component=controller"),
+            "one controller": lambda: self._kill(RELEASE, "app.kubernetes.io/component=controller", one=True),
+            "all controllers": lambda: self._kill(RELEASE, "app.kubernetes.io/component=controller"),
             "one webhook pod": lambda: self._kill(RELEASE, "app.kubernetes.io/component=webhook", one=True),
             "all webhook pods": lambda: self._kill(RELEASE, "app.kubernetes.io/component=webhook"),
             "FL server": lambda: self._kill(self._site.namespace, f"app.kubernetes.io/name={SERVER}"),
             "an upload": lambda: self._kill(self._site.namespace, "sitelog.dev/upload=true", one=True),
         }
         while not self._stop.wait(self._chance.uniform(*self._pause)):
-            name = self._chance.choice([*victims, "controller"])
+            name = self._chance.choice([*victims, "one controller"])
             victims[name]()
             self.killed[name] += 1
 
