@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.sidecar_copy import TRAILER_ROOM, Copy, is_finished, read_copy
+from sitelog.core.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
+from sitelog.core.upload import Captured
 from sitelog.sidecar import copy_log
 from support.sidecar_output import sidecar_output
 from support.wait import wait_for
@@ -107,10 +108,10 @@ def test_whatever_happens_to_the_file_its_copy_is_its_end_and_says_what_stood_be
         output = it.end()
         copy = read_copy(output[-kept:], len(output))
         assert copy.partial is None
-        assert it.written.endswith(copy.content)
-        assert copy.missing == len(it.written) - len(copy.content)
+        assert it.written.endswith(copy.log)
+        assert copy.missing == len(it.written) - len(copy.log)
         if len(it.written) <= HEAD and kept >= len(output):
-            assert copy == Copy(it.written)
+            assert copy == Captured(it.written)
         assert is_finished(output[-kept:])
 
 
@@ -125,7 +126,7 @@ def test_an_output_that_ends_too_early_is_never_taken_as_whole(
         copy = read_copy(kept, len(cut))
         assert copy.partial == "its copying was cut off, so its last records may be missing"
         assert not is_finished(kept)
-        assert copy.missing + len(copy.content) == len(cut)
+        assert copy.missing + len(copy.log) == len(cut)
 
 
 @given(steps, st.data())
@@ -136,8 +137,8 @@ def test_an_output_whose_beginning_is_gone_says_so(script: list[str | tuple[str,
         copied = output.rindex(b"\n", 0, -1)
         cut = output[data.draw(st.integers(min(1, copied), copied)) :]
         copy = read_copy(cut, len(cut))
-        assert it.written.endswith(copy.content)
-        assert copy.missing == len(it.written) - len(copy.content)
+        assert it.written.endswith(copy.log)
+        assert copy.missing == len(it.written) - len(copy.log)
         if copied:
             kept = len(cut) - (len(output) - copied)
             assert copy.partial == f"the node kept only {kept} of the {copied} bytes that were copied"
@@ -148,15 +149,15 @@ def test_after_a_rotation_beyond_the_head_nothing_is_taken_for_what_stood_elsewh
     script: list[str | tuple[str, bytes]] = [("append", b"a" * HEAD), ("append", b"b" * 50), "rotate", ("append", b"c")]
     with played(script) as it:
         output = it.end()
-        assert read_copy(output[-TRAILER_ROOM:], len(output)) == Copy(b"c", missing=HEAD + 50)
+        assert read_copy(output[-TRAILER_ROOM:], len(output)) == Captured(b"c", missing=HEAD + 50)
 
 
 def test_an_error_log_that_ends_without_a_line_end_does_so_in_the_copy() -> None:
     for log in (b"", b"\n", b"a", b"a\n", b"a\n\n", b"\na"):
         output = sidecar_output(log)
         assert output.endswith(b"]\n")
-        assert read_copy(output, len(output)) == Copy(log)
-        assert read_copy(output[:-1], len(output) - 1) == Copy(log)
+        assert read_copy(output, len(output)) == Captured(log)
+        assert read_copy(output[:-1], len(output) - 1) == Captured(log)
 
 
 # --- as a process -----------------------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def test_every_python_follows_a_file_that_appears_late_and_ends_when_it_is_told(
         file.write_bytes(b"second")
         wait_for(lambda: sidecar.output == b"first \xff\nsecond", 20, "the second file")
         assert sidecar.terminate() == 0
-        assert read_copy(sidecar.output, len(sidecar.output)) == Copy(b"first \xff\nsecond")
+        assert read_copy(sidecar.output, len(sidecar.output)) == Captured(b"first \xff\nsecond")
         assert [path.name for path in tmp_path.rglob("*.pyc")] == []
 
 
@@ -230,13 +231,13 @@ def test_what_the_job_writes_with_its_last_breath_is_copied(tmp_path: Path) -> N
     with Sidecar(sys.executable, file, tmp_path / "output") as sidecar:
         file.write_bytes(b"broken\n" * 50_000)
         assert sidecar.terminate() == 0
-        assert read_copy(sidecar.output, len(sidecar.output)) == Copy(b"broken\n" * 50_000)
+        assert read_copy(sidecar.output, len(sidecar.output)) == Captured(b"broken\n" * 50_000)
 
 
 def test_a_job_without_errors_leaves_no_file(tmp_path: Path) -> None:
     with Sidecar(sys.executable, tmp_path / "error_log.txt", tmp_path / "output") as sidecar:
         assert sidecar.terminate() == 0
-        assert read_copy(sidecar.output, len(sidecar.output)) == Copy()
+        assert read_copy(sidecar.output, len(sidecar.output)) == Captured()
 
 
 def test_a_file_that_cannot_be_read_is_said_and_the_sidecar_stays(tmp_path: Path) -> None:
@@ -247,10 +248,10 @@ def test_a_file_that_cannot_be_read_is_said_and_the_sidecar_stays(tmp_path: Path
         wait_for(lambda: is_finished(sidecar.output), 20, "it to say so")
         assert sidecar.terminate() == 0
         copy = read_copy(sidecar.output, len(sidecar.output))
-        assert copy == Copy(partial="the file could not be read (IsADirectoryError)")
+        assert copy == Captured(partial="the file could not be read (IsADirectoryError)")
 
 
 def test_what_was_read_before_a_trouble_is_kept() -> None:
     output = b"first\n\n[sitelog: error_log.txt cannot be read: OSError]\n"
     copy = read_copy(output[3:], len(output))
-    assert copy == Copy(b"st\n", missing=3, partial="the file could not be read (OSError)")
+    assert copy == Captured(b"st\n", missing=3, partial="the file could not be read (OSError)")

@@ -138,8 +138,7 @@ class _Follow:
         if self._trouble and not received:
             return Captured(lost=self._trouble)
         if self._source == SIDECAR:
-            copy = read_copy(kept, received)
-            return Captured(copy.content, copy.missing, partial=copy.partial)
+            return read_copy(kept, received)
         if self.done and not self._heard:  # NVFlare's job process prints something as soon as it runs
             return Captured(lost="its node had an empty log of it")
         why = None if self.done and not self._trouble else "its reading was cut off, so its last records may be missing"

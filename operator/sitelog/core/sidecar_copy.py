@@ -1,8 +1,9 @@
 """What the sidecar's output says about the copy of error_log.txt in it: whole, or what is missing."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from .upload import Captured
 
 TRAILER_ROOM: Final = 256  # bytes that the sidecar's last line may take
 _TRAILER: Final = re.compile(
@@ -11,29 +12,13 @@ _TRAILER: Final = re.compile(
 _UNREADABLE: Final = re.compile(rb"\n?\[sitelog: error_log\.txt cannot be read: (\w{1,60})\]\n?\Z")
 
 
-@dataclass(frozen=True)
-class Copy:
-    """A copy of a job's error_log.txt, or of what could be had of it.
-
-    Attributes
-    ----------
-    content : its end, as much as was kept.
-    missing : bytes of the file that stood before.
-    partial : why bytes may be missing beside those, or None where the copy is whole.
-    """
-
-    content: bytes = b""
-    missing: int = 0
-    partial: str | None = None
-
-
 def is_finished(end: bytes) -> bool:
     """Whether the sidecar has said its last word; `end`: the last bytes of its output."""
     return bool(_TRAILER.search(end[-TRAILER_ROOM:]) or _UNREADABLE.search(end[-TRAILER_ROOM:]))
 
 
-def read_copy(end: bytes, received: int) -> Copy:
-    """Tell what a sidecar's output amounts to.
+def read_copy(end: bytes, received: int) -> Captured:
+    """Tell what a sidecar's output has of the job's error_log.txt.
 
     Parameters
     ----------
@@ -50,13 +35,13 @@ def read_copy(end: bytes, received: int) -> Copy:
         content = content[max(0, len(content) - tail) :]
     missing = max(0, size - len(content))
     if copied == size - left_out:
-        return Copy(content, missing)
-    return Copy(content, missing, f"the node kept only {copied} of the {size - left_out} bytes that were copied")
+        return Captured(content, missing)
+    return Captured(content, missing, f"the node kept only {copied} of the {size - left_out} bytes that were copied")
 
 
-def _without_trailer(end: bytes, received: int) -> Copy:
+def _without_trailer(end: bytes, received: int) -> Captured:
     missing = received - len(end)
     if unreadable := _UNREADABLE.search(end[-TRAILER_ROOM:]):
         why = f"the file could not be read ({unreadable[1].decode()})"
-        return Copy(end[: -len(unreadable[0])], missing, why)
-    return Copy(end, missing, "its copying was cut off, so its last records may be missing")
+        return Captured(end[: -len(unreadable[0])], missing, why)
+    return Captured(end, missing, "its copying was cut off, so its last records may be missing")
