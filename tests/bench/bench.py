@@ -37,7 +37,7 @@ def main() -> int:
     table = Table()
     _decisions(table)
     with ControlPlane() as control_plane, PlayedKubelet(control_plane) as kubelet:
-        installation = Installation(control_plane, kubelet)
+        installation = Installation(control_plane, kubelet, **{"controller.replicas": 2})  # as the chart has it
         installation.install()  # nobody uninstalls it: the control plane ends as a whole
         _admissions(table, installation)
         table.heading(f"A flip to Forbidden over {flip.NUMBER} stored ConfigMaps")

@@ -52,7 +52,7 @@ def _start(stack: contextlib.ExitStack, narrator: Narrator) -> World:
     control_plane = stack.enter_context(ControlPlane())
     kubelet = stack.enter_context(PlayedKubelet(control_plane))
     narrator.progress("installing Sitelog: helm install sitelog charts/sitelog")
-    installation = Installation(control_plane, kubelet)
+    installation = Installation(control_plane, kubelet, **{"controller.replicas": 2})  # as the chart has it
     installation.install()  # nobody uninstalls it: the control plane ends as a whole
     narrator.progress("waiting for the FL server")
     federation = starting.result()

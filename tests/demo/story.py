@@ -43,8 +43,8 @@ def _open(world: World) -> None:
     pods = tell.type("kubectl get pods -n sitelog-system")
     running = [line.split("-")[1] for line in pods.splitlines() if " 1/1 " in line and " Running " in line]
     tell.check(
-        "the controller and two webhook pods run",
-        holds=sorted(running) == ["controller", "webhook", "webhook"],
+        "two controllers and two webhook pods run",
+        holds=sorted(running) == ["controller"] * 2 + ["webhook"] * 2,
         seen=running,
     )
     tell.let("FL", str(world.federation.directory))
