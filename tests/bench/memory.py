@@ -77,10 +77,11 @@ def _controller(table: Table, installation: Installation, directory: Path) -> No
         states[what] = memory
     highest = max(states.values(), key=lambda memory: memory.peak)
     table.below("peak", highest, controller_memory.LIMIT)
-    # Only from the second change on are there finished uploads of before, too, which stay for their time to live.
-    for kind, first in (("all connections broken", 1), ("ended and sent", 2)):
+    # Pods that have come one after the other take more than those that came together; so from when all have.
+    for kind, first in (("all connections broken", 1), ("ended and sent", controller_memory.REPLACED)):
         same = [state for what, state in states.items() if kind in what]
-        table.no_growth(f"{kind}: from time {first} to the last", same[first - 1], same[-1], controller_memory.GROWTH)
+        what = f"{kind}: from time {first} to the last"
+        table.no_growth(what, same[first - 1], same[-1], controller_memory.GROWTH)
 
 
 if __name__ == "__main__":
