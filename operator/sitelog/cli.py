@@ -71,6 +71,7 @@ def controller(
     root_namespace: RootNamespace,
     upload_image: Annotated[str, typer.Option(envvar="SITELOG_UPLOAD_IMAGE", help="Image of upload Jobs.")],
     gate_role: Annotated[str, typer.Option(envvar="SITELOG_GATE_ROLE", help="ClusterRole of injected gates.")],
+    pod: Annotated[str, typer.Option(envvar="SITELOG_POD", help="Name of the pod that it runs in.")] = "",
     certificate_secret: Annotated[
         str, typer.Option(envvar="SITELOG_CERTIFICATE_SECRET", help="Secret to keep the webhook's certificate in.")
     ] = "",
@@ -105,6 +106,7 @@ def controller(
         run(
             ControllerSettings(
                 root_namespace=root_namespace,
+                pod=pod,
                 health_port=health_port,
                 certificate_secret=certificate_secret,
                 webhook_configuration=webhook_configuration,

@@ -21,6 +21,7 @@ class ControllerSettings:
 
     Attributes
     ----------
+    pod : the name of the pod that the process runs in; empty outside of one.
     certificate_secret : Secret for the webhook's certificate; empty where somebody else makes it.
     webhook_configuration : the MutatingWebhookConfiguration whose caBundle goes with it.
     webhook_hosts : names and addresses that the certificate is good for.
@@ -32,6 +33,7 @@ class ControllerSettings:
     """
 
     root_namespace: str
+    pod: str
     health_port: int
     certificate_secret: str
     webhook_configuration: str

@@ -1,7 +1,6 @@
 """What the webhook costs whoever creates a job's ConfigMap, also while somebody else sends it the worst there is."""
 
 import contextlib
-import http.client
 import itertools
 import json
 import multiprocessing
@@ -60,20 +59,18 @@ def _creations(api: Api, name: str) -> Measured:
     config["filling"] = "x" * (SIZE - len(json.dumps(config)))
     seen: list[float] = []
     unseen: list[float] = []
-    connection = api._connect(timeout=30)
-    with contextlib.closing(connection):
-        for number in range(NUMBER):
-            job = configmap(_NAMESPACE, f"{name}-{number}", config)
-            other = configmap(_NAMESPACE, f"{name}-other-{number}", config)
-            other["data"] = {"other.json": job["data"]["config_fed_client.json"]}
-            seen.append(_seconds(api, connection, job))
-            unseen.append(_seconds(api, connection, other))
+    for number in range(NUMBER):
+        job = configmap(_NAMESPACE, f"{name}-{number}", config)
+        other = configmap(_NAMESPACE, f"{name}-other-{number}", config)
+        other["data"] = {"other.json": job["data"]["config_fed_client.json"]}
+        seen.append(_seconds(api, job))
+        unseen.append(_seconds(api, other))
     return Measured(Latency.of(seen), Latency.of(unseen))
 
 
-def _seconds(api: Api, connection: http.client.HTTPSConnection, body: Json) -> float:
+def _seconds(api: Api, body: Json) -> float:
     started = time.perf_counter()
-    api._send(connection, "POST", _CONFIGMAPS, None, body, "application/json").read()
+    api.create(_CONFIGMAPS, body)
     return time.perf_counter() - started
 
 

@@ -1,9 +1,7 @@
 """ConfigMaps that are stored already, brought into line by the installed controller."""
 
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +11,7 @@ import pytest
 
 from sitelog.controller import alignment as room
 from sitelog.kube.client import KubeClient
+from sitelog.kube.peers import Share
 from sitelog.kube.policies import PolicyBook
 from support.control_plane import ControlPlane
 from support.control_plane_api import Json
@@ -34,8 +33,8 @@ class Stored:
         self.resource = f"/api/v1/namespaces/{namespace}/configmaps"
         self._namespace = namespace
 
-    def create(self, name: str, config: object, **more: Any) -> None:
-        self._api.create(self.resource, configmap(self._namespace, name, config, **more))
+    def create(self, name: str, config: object, **more: Any) -> Json:
+        return dict(self._api.create(self.resource, configmap(self._namespace, name, config, **more)))
 
     def get(self, name: str) -> Json:
         return dict(self._api.get(f"{self.resource}/{name}"))
@@ -155,32 +154,55 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
     assert re.search(rf"allows +Enforce +Allowed .*True .*Overridden +{re.escape(message)}", wide)
 
 
-@contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[KubeClient]:
-    client = await KubeClient.connect()
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
-    control_plane: ControlPlane, stored: Stored, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only time is played, and a policy that no other process knows."""
-    now = 1000.0
-    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+@pytest.fixture
+def secret(namespace: str) -> PolicyBook:
+    """A policy that no other process knows."""
     book = PolicyBook("sitelog-system")
     policy = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "spec": {"logStreaming": "Forbidden"}}
     book.put({**policy, "metadata": {"name": "secret", "namespace": namespace}})
-    async with connected() as client:
-        alignment = room.Alignment(client, book, root_namespace=NAMESPACE, retention=1e9)
-        for seconds, found in ((0, True), (5, False), (15, True), (60, False), (601, True)):
-            now += seconds
-            stored.create(f"after-{seconds}", DECLARED)
-            await alignment.look()
-            assert (stored.paths(f"after-{seconds}") == []) is found
+    return book
+
+
+async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
+    client: KubeClient, secret: PolicyBook, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only time is played."""
+    now = 1000.0
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
+    alignment = room.Alignment(client, secret, root_namespace=NAMESPACE, retention=1e9)
+    for seconds, found in ((0, True), (5, False), (15, True), (60, False), (601, True)):
+        now += seconds
+        stored.create(f"after-{seconds}", DECLARED)
+        await alignment.look()
+        assert (stored.paths(f"after-{seconds}") == []) is found
+
+
+async def test_a_controller_does_its_share_first_and_then_that_of_one_that_is_gone(
+    client: KubeClient, secret: PolicyBook, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, uids, done = Share(0, 2), dict[str, str](), list[str]()
+    for number in range(12):
+        made = stored.create(f"job-{number}", DECLARED)
+        uids[made["metadata"]["name"]] = made["metadata"]["uid"]
+
+    async def half(*_: object) -> Share:
+        return own
+
+    patch = client.patch
+
+    async def noted(resource: str, *arguments: Any, **options: Any) -> Any:
+        done.append(uids[resource.rpartition("/")[2]])
+        return await patch(resource, *arguments, **options)
+
+    monkeypatch.setattr(room, "share", half)
+    monkeypatch.setattr(client, "patch", noted)
+    await room.Alignment(client, secret, root_namespace=NAMESPACE, retention=1e9).look()
+    first = list(dict.fromkeys(done))  # the webhook, which does not know the policy, takes the mark away again
+    assert sorted(first) == sorted(uids.values())
+    mine = [own.has(uid) for uid in first]
+    assert mine == sorted(mine, reverse=True)
+    assert len(set(mine)) == 2
+    assert all(stored.paths(name) == [] for name in uids)
 
 
 def test_what_the_gate_published_long_ago_is_removed(

@@ -116,6 +116,13 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.namespace
+  {{- if eq .component "controller" }}
+  # Of a long work each controller begins with its share.
+  - name: SITELOG_POD
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  {{- end }}
 # Until the first answer, up to a minute: then liveness takes over.
 startupProbe:
   httpGet: {path: /healthz, port: health}

@@ -1,7 +1,8 @@
 """Existing ConfigMaps, brought into line when a policy changes, soon after, at start, and every ten minutes.
 
 The same decision as at admission. What cannot be changed any more is stamped, and said in an Event. The second look
-finds what a webhook's pod let in before it heard of the change.
+finds what a webhook's pod let in before it heard of the change. Of several controllers each begins with its share, and
+then does what is left of the others'.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from sitelog.core.policy import Policy, applicable, namespaces
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
+from sitelog.kube.peers import WHOLE, Share, share
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.logs import fields
@@ -49,6 +51,7 @@ class Alignment:
         *,
         root_namespace: str,
         retention: float,
+        pod: str = "",
         excluded: frozenset[str] = frozenset(),
     ) -> None:
         self._excluded = excluded
@@ -56,6 +59,7 @@ class Alignment:
         self._book = book
         self._root_namespace = root_namespace
         self._retention = retention
+        self._pod = pod
         self._aligned: tuple[Policy, ...] | None = None
         self._seen: tuple[Policy, ...] | None = None
         self._due = 0.0
@@ -67,16 +71,19 @@ class Alignment:
         changed = policies != self._aligned
         if not changed and time.monotonic() < self._due:
             return
-        round_ = _Round(policies)
+        own = await share(self._client, self._root_namespace, self._pod)
+        rounds = [_Round(policies, of) for of in dict.fromkeys((own, WHOLE))]
         try:
-            for namespace in namespaces(policies, self._root_namespace):
-                async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
-                    await round_.together(page, self._align)
+            for round_ in rounds:
+                for namespace in namespaces(policies, self._root_namespace):
+                    async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
+                        await round_.together(page, self._align)
         finally:
             # Only now: no configuration waits for an Event about another one.
-            await round_.together(round_.events, self._record)
-        self.would_be = round_.would_be
-        if not round_.failed:
+            for round_ in rounds:
+                await round_.together(round_.events, self._record)
+        self.would_be = rounds[-1].would_be
+        if not rounds[-1].failed:
             self._aligned = policies
             self._due = time.monotonic() + (_SOON if changed else _AGAIN)
 
@@ -105,6 +112,8 @@ class Alignment:
             log.info("ConfigMap %s/%s: removed, it was published long ago", metadata["namespace"], metadata["name"])
 
     async def _align(self, body: Mapping[str, Any], round_: "_Round") -> None:
+        if not round_.share.has(body["metadata"]["uid"]):
+            return
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))
         if not may_concern(held) or body["metadata"]["namespace"] in self._excluded:
             return
@@ -155,9 +164,10 @@ class _Event:
 
 @dataclass
 class _Round:
-    """One look at everything: under which policies, and what came of it."""
+    """One look at a share of everything: under which policies, and what came of it."""
 
     policies: Sequence[Policy]
+    share: Share
     would_be: dict[str, Counter[str]] = field(default_factory=dict)
     events: list[_Event] = field(default_factory=list)
     failed: int = 0

@@ -95,6 +95,7 @@ def _sweeper(
         book,
         root_namespace=settings.root_namespace,
         retention=settings.published_retention,
+        pod=settings.pod,
         excluded=settings.excluded_namespaces,
     )
     revocation = Revocation(client, book, root_namespace=settings.root_namespace, excluded=settings.excluded_namespaces)
