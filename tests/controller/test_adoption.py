@@ -5,7 +5,7 @@ from typing import Any
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, LABEL_JOB
 from support.control_plane_api import Json
 from support.installation import Installation
-from support.job_pods import BROKEN, JobPods
+from support.job_pods import BROKEN, JobPods, received
 from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
 
@@ -30,9 +30,7 @@ def test_it_is_held_from_the_start_and_labelled_by_the_controller(
     for name in ("unseen", "foreign"):
         pods.end(name, 3)
 
-    ((client, log),) = wait_for(lambda: uploader.stored("4711"), 30, "its error log")
-    assert client == "site-1"
-    assert log.startswith(BROKEN)
+    assert received(uploader, "4711").startswith(BROKEN)
     assert pods.wait("foreign", "Skipped").startswith("ClientNameMismatch: ")
     for name in ("unseen", "foreign"):
         wait_for(lambda: not metadata(pods, name).get("finalizers"), 20, f"{name} to be let go")  # noqa: B023 - at once

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.names import FINALIZER_ERROR_LOG, SIDECAR
-from support.control_plane_api import Json
+from sitelog.core.names import SIDECAR
 from support.controllers import Controllers
 from support.installation import Installation
-from support.job_pods import BROKEN, CLEAN, LOG, JobPods
+from support.job_pods import BROKEN, LOG, received
+from support.kubelet import PlayedKubelet
 from support.kubelet_hand import pod_path
 from support.sidecar_output import sidecar_output
+from support.sidecar_pods import SidecarPods
 from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
@@ -21,7 +22,6 @@ SECOND = b"2026-01-01 10:00:01,000 - Worker - ERROR - second\n"
 WHOLE = FIRST + SECOND
 OUTPUT = sidecar_output(WHOLE)
 CUT_OFF = "its copying was cut off, so its last records may be missing"
-TIME = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,000"
 
 
 @pytest.fixture
@@ -34,82 +34,30 @@ def spec(uploader: StandInUploader) -> dict[str, Any]:
 
 
 @pytest.fixture
+def pods(kubelet: PlayedKubelet, namespace: str) -> SidecarPods:
+    return SidecarPods(kubelet, namespace)
+
+
+@pytest.fixture
 def governed(
-    installation: Installation, controllers: Controllers, controller: SitelogProcess, pods: JobPods, spec: Any
-) -> JobPods:
+    installation: Installation, controllers: Controllers, controller: SitelogProcess, pods: SidecarPods, spec: Any
+) -> SidecarPods:
     """Pods under that policy, and a controller that runs."""
     installation.policy(pods.namespace, **spec)
     return pods
-
-
-# --- what a test does, and what it looks at ---------------------------------------------------------------------------
-
-
-def begin(pods: JobPods, name: str, output: bytes = b"") -> Json:
-    """Let a job run whose sidecar has printed this. What the job itself prints tells nothing of its errors."""
-    pod = pods.run(name, log=CLEAN)
-    assert [container["name"] for container in pod["spec"]["initContainers"]] == [SIDECAR]
-    say(pods, name, output)
-    return pod
-
-
-def say(pods: JobPods, name: str, output: bytes) -> None:
-    pods.kubelet.append_log(pods.namespace, name, SIDECAR, output)
-
-
-def wait_followed(pods: JobPods, name: str, times: int = 1) -> None:
-    pods.kubelet.wait_followed(pods.namespace, name, SIDECAR, times=times)
-
-
-def received(uploader: StandInUploader, name: str) -> bytes:
-    """Wait for a job's error log on the server; there is one."""
-    ((client, log),) = wait_for(lambda: uploader.stored(name), 40, f"the error log of {name}")
-    assert client == "site-1"
-    return log
-
-
-def closing(pods: JobPods, name: str, text: str, kind: str = "CRITICAL") -> bytes:
-    """Give the pattern of a record of ours."""
-    return rb"%b - sitelog - %b - Pod %b: %b\n" % (
-        TIME,
-        kind.encode(),
-        f"{pods.namespace}/{name}".encode(),
-        re.escape(text).encode(),
-    )
-
-
-def partial(pods: JobPods, name: str, why: str) -> bytes:
-    return closing(pods, name, f"the job's own error log is partial: {why}", "ERROR")
-
-
-def lost(pods: JobPods, name: str, why: str) -> bytes:
-    return closing(pods, name, f"the job's own error log is lost: {why}", "ERROR")
-
-
-def held(pods: JobPods, name: str) -> bool:
-    pod = pods.api.get(f"/api/v1/namespaces/{pods.namespace}/pods/{name}")
-    return FINALIZER_ERROR_LOG in pod["metadata"].get("finalizers", [])
-
-
-def exists(pods: JobPods, name: str) -> bool:
-    return pods.kubelet.control_plane.exists(f"/api/v1/namespaces/{pods.namespace}/pods/{name}")
-
-
-def wait_gone(pods: JobPods, name: str) -> None:
-    wait_for(lambda: not exists(pods, name), 30, f"{name} to go")
 
 
 # --- whole ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_very_file_arrives_and_the_record_that_the_job_could_not_write(
-    governed: JobPods, uploader: StandInUploader
+    governed: SidecarPods, uploader: StandInUploader
 ) -> None:
     for name in ("code", "caught"):
-        begin(governed, name, FIRST)
-        wait_followed(governed, name)
-        assert held(governed, name)
-        say(governed, name, OUTPUT.removeprefix(FIRST))
+        governed.begin(name, FIRST)
+        governed.wait_followed(name)
+        assert governed.held(name)
+        governed.say(name, OUTPUT.removeprefix(FIRST))
     governed.end("code", 3)
     governed.end("caught", 0)
 
@@ -121,48 +69,50 @@ def test_the_very_file_arrives_and_the_record_that_the_job_could_not_write(
     assert log == WHOLE + record.encode() + b"\n"
     assert received(uploader, "caught") == WHOLE
     for name in ("code", "caught"):
-        wait_for(lambda: not held(governed, name), 20, f"{name} to be let go")  # noqa: B023 - at once
+        wait_for(lambda: not governed.held(name), 20, f"{name} to be let go")  # noqa: B023 - at once
 
 
-def test_a_job_without_errors_sends_nothing_and_may_go(governed: JobPods, uploader: StandInUploader) -> None:
-    begin(governed, "clean", sidecar_output(b""))
+def test_a_job_without_errors_sends_nothing_and_may_go(governed: SidecarPods, uploader: StandInUploader) -> None:
+    governed.begin("clean", sidecar_output(b""))
     governed.end("clean", 0)
     assert governed.wait("clean", "Skipped").startswith("NothingToUpload: ")
-    wait_for(lambda: not held(governed, "clean"), 20, "it to be let go")
+    wait_for(lambda: not governed.held("clean"), 20, "it to be let go")
     assert uploader.stored("clean") == []
     assert governed.jobs() == []
 
 
-def test_a_pod_that_is_deleted_at_once_leaves_its_whole_error_log(governed: JobPods, uploader: StandInUploader) -> None:
+def test_a_pod_that_is_deleted_at_once_leaves_its_whole_error_log(
+    governed: SidecarPods, uploader: StandInUploader
+) -> None:
     """The launcher deletes a pod without grace; the sidecar still has the second that a kubelet gives it."""
-    begin(governed, "deleted", FIRST)
-    wait_followed(governed, "deleted")
-    say(governed, "deleted", OUTPUT.removeprefix(FIRST))
+    governed.begin("deleted", FIRST)
+    governed.wait_followed("deleted")
+    governed.say("deleted", OUTPUT.removeprefix(FIRST))
     governed.kubelet.delete(governed.namespace, "deleted")
 
-    end = closing(governed, "deleted", "Deleted: the pod was deleted while the job was running, exit code 137")
+    end = governed.closing("deleted", "Deleted: the pod was deleted while the job was running, exit code 137")
     assert re.fullmatch(re.escape(WHOLE) + end, received(uploader, "deleted"))
-    wait_gone(governed, "deleted")
+    governed.wait_gone("deleted")
 
 
 def test_a_connection_that_breaks_off_leaves_no_hole_and_nothing_twice(
-    governed: JobPods, controllers: Controllers, uploader: StandInUploader
+    governed: SidecarPods, controllers: Controllers, uploader: StandInUploader
 ) -> None:
     cut = controllers.proxy.cut(rf"/{governed.namespace}/pods/broken/log", after=FIRST[-9:], times=2)
-    begin(governed, "broken", FIRST)
-    wait_followed(governed, "broken", 3)
+    governed.begin("broken", FIRST)
+    governed.wait_followed("broken", 3)
     assert cut.times == 0
-    say(governed, "broken", OUTPUT.removeprefix(FIRST))
+    governed.say("broken", OUTPUT.removeprefix(FIRST))
     governed.end("broken", 0)
     assert received(uploader, "broken") == WHOLE
 
 
 def test_a_log_is_read_once_though_its_pod_is_looked_at_again_and_again(
-    governed: JobPods, controllers: Controllers
+    governed: SidecarPods, controllers: Controllers
 ) -> None:
     for name in ("stays", "goes", "next"):
-        begin(governed, name, OUTPUT)
-        wait_followed(governed, name)
+        governed.begin(name, OUTPUT)
+        governed.wait_followed(name)
         if name == "goes":
             governed.kubelet.delete(governed.namespace, name)
             wait_for(lambda: "ErrorLogUploaded" in governed.events("goes"), 40, "its upload")
@@ -175,19 +125,19 @@ def test_a_log_is_read_once_though_its_pod_is_looked_at_again_and_again(
 
 
 def test_a_sidecar_that_is_started_again_copies_from_the_beginning(
-    governed: JobPods, uploader: StandInUploader
+    governed: SidecarPods, uploader: StandInUploader
 ) -> None:
-    begin(governed, "restarted", FIRST)
-    wait_followed(governed, "restarted")
+    governed.begin("restarted", FIRST)
+    governed.wait_followed("restarted")
     governed.kubelet.restart(governed.namespace, "restarted", SIDECAR)
-    wait_followed(governed, "restarted")
-    say(governed, "restarted", OUTPUT)
+    governed.wait_followed("restarted")
+    governed.say("restarted", OUTPUT)
     governed.end("restarted", 0)
     assert received(uploader, "restarted") == WHOLE
 
 
 def test_of_a_long_error_log_the_end_arrives_and_says_what_is_missing(
-    installation: Installation, controller: SitelogProcess, pods: JobPods, uploader: StandInUploader, spec: Any
+    installation: Installation, controller: SitelogProcess, pods: SidecarPods, uploader: StandInUploader, spec: Any
 ) -> None:
     """One that is longer than what the sidecar copies as it comes, too."""
     spec["errorLog"]["maxBytes"] = 4096
@@ -196,7 +146,7 @@ def test_of_a_long_error_log_the_end_arrives_and_says_what_is_missing(
     for name, size in sizes.items():
         line = b"2026-01-01 10:00:00,000 - Worker - ERROR - %08d\n"
         lines = b"".join(line % number for number in range(size // len(line % 0)))
-        begin(pods, name, sidecar_output(lines))
+        pods.begin(name, sidecar_output(lines))
         pods.end(name, 0)
         notice, _, rest = received(uploader, name).partition(b"\n")
         assert lines.endswith(rest)
@@ -206,45 +156,47 @@ def test_of_a_long_error_log_the_end_arrives_and_says_what_is_missing(
         assert notice == cut.encode()
 
 
-def test_many_at_once(governed: JobPods, uploader: StandInUploader) -> None:
+def test_many_at_once(governed: SidecarPods, uploader: StandInUploader) -> None:
     names = [f"many-{number}" for number in range(30)]
     logs = {name: FIRST + SECOND.replace(b"second", name.encode()) for name in names}
     for name in names:
-        begin(governed, name, FIRST)
+        governed.begin(name, FIRST)
     for name in names:
-        wait_followed(governed, name)
+        governed.wait_followed(name)
     for name in names:
-        say(governed, name, sidecar_output(logs[name]).removeprefix(FIRST))
+        governed.say(name, sidecar_output(logs[name]).removeprefix(FIRST))
         governed.kubelet.delete(governed.namespace, name)
     for name in names:
         assert received(uploader, name).startswith(logs[name] + b"20")
-        wait_gone(governed, name)
+        governed.wait_gone(name)
 
 
 # --- not whole --------------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_without_its_last_line_is_partial(governed: JobPods, uploader: StandInUploader) -> None:
-    begin(governed, "cut", FIRST)
+def test_a_copy_without_its_last_line_is_partial(governed: SidecarPods, uploader: StandInUploader) -> None:
+    governed.begin("cut", FIRST)
     governed.end("cut", 137, "OOMKilled")
     why = "OOMKilled: the container ran out of memory and was killed (OOMKilled, exit code 137)"
-    expected = re.escape(FIRST) + partial(governed, "cut", CUT_OFF) + closing(governed, "cut", why)
+    expected = re.escape(FIRST) + governed.partial("cut", CUT_OFF) + governed.closing("cut", why)
     assert re.fullmatch(expected, received(uploader, "cut"))
-    wait_for(lambda: not held(governed, "cut"), 20, "it to be let go")
+    wait_for(lambda: not governed.held("cut"), 20, "it to be let go")
 
 
-def test_a_copy_whose_beginning_the_node_has_dropped_is_partial(governed: JobPods, uploader: StandInUploader) -> None:
-    begin(governed, "rotated", OUTPUT[10:])
+def test_a_copy_whose_beginning_the_node_has_dropped_is_partial(
+    governed: SidecarPods, uploader: StandInUploader
+) -> None:
+    governed.begin("rotated", OUTPUT[10:])
     governed.end("rotated", 0)
     left = WHOLE.split(b"\n", 1)[1]  # from the first whole line on
     why = f"the node kept only {len(WHOLE) - 10} of the {len(WHOLE)} bytes that were copied"
     notice, _, rest = received(uploader, "rotated").partition(b"\n")
     assert notice.startswith(b"[sitelog: the first %d bytes of this log were cut" % (len(WHOLE) - len(left)))
-    assert re.fullmatch(re.escape(left) + partial(governed, "rotated", why), rest)
+    assert re.fullmatch(re.escape(left) + governed.partial("rotated", why), rest)
 
 
 def test_a_job_whose_sidecar_does_not_run_is_read_from_its_own_output(
-    governed: JobPods, uploader: StandInUploader
+    governed: SidecarPods, uploader: StandInUploader
 ) -> None:
     pod = governed.create("alone")
     (job,) = pod["spec"]["containers"]
@@ -255,7 +207,9 @@ def test_a_job_whose_sidecar_does_not_run_is_read_from_its_own_output(
     assert received(uploader, "alone") == BROKEN
 
 
-def test_a_job_of_whose_output_its_node_has_nothing_has_a_notice(governed: JobPods, uploader: StandInUploader) -> None:
+def test_a_job_of_whose_output_its_node_has_nothing_has_a_notice(
+    governed: SidecarPods, uploader: StandInUploader
+) -> None:
     """NVFlare's job process prints something as soon as it runs; a busy node may lose it when somebody kills that."""
     pod = governed.create("mute")
     (job,) = pod["spec"]["containers"]
@@ -263,40 +217,42 @@ def test_a_job_of_whose_output_its_node_has_nothing_has_a_notice(governed: JobPo
     governed.kubelet.wait_followed(governed.namespace, "mute")
     governed.end("mute", 137)
     end = "Signalled: the process was ended by signal 9 (exit code 137)"
-    expected = lost(governed, "mute", "its node had an empty log of it") + closing(governed, "mute", end)
+    expected = governed.lost("mute", "its node had an empty log of it") + governed.closing("mute", end)
     assert re.fullmatch(expected, received(uploader, "mute"))
 
 
 def test_an_image_that_cannot_be_pulled_is_said_where_the_sidecar_waits_for_it(
-    governed: JobPods, uploader: StandInUploader
+    governed: SidecarPods, uploader: StandInUploader
 ) -> None:
     """It is the job's own, and the sidecar is the first to need it."""
     pod = governed.create("image")
     governed.kubelet.set_waiting(governed.namespace, "image", "ErrImagePull", "not found", container=SIDECAR)
     governed.kubelet.event(pod, "Failed", 'Failed to pull image "nvjob:1": not found')
     governed.kubelet.delete(governed.namespace, "image")
-    wait_gone(governed, "image")
+    governed.wait_gone("image")
     end = 'ImagePull: the image could not be pulled (Failed: Failed to pull image "nvjob:1": not found)'
-    assert re.fullmatch(closing(governed, "image", end), received(uploader, "image"))
+    assert re.fullmatch(governed.closing("image", end), received(uploader, "image"))
 
 
-def test_a_pod_that_runs_before_its_node_says_so_is_waited_for(governed: JobPods, uploader: StandInUploader) -> None:
+def test_a_pod_that_runs_before_its_node_says_so_is_waited_for(
+    governed: SidecarPods, uploader: StandInUploader
+) -> None:
     """A busy kubelet starts a job, and says so later than somebody deletes the pod."""
     pod = governed.create("early")
     governed.kubelet.bind(governed.namespace, "early")
     governed.kubelet.event(pod, "FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.")
     governed.kubelet.append_log(governed.namespace, "early", SIDECAR, OUTPUT)
     governed.api.delete(pod_path(pod), {"gracePeriodSeconds": 0})  # by somebody who does not wait for the node
-    wait_followed(governed, "early")
+    governed.wait_followed("early")
     governed.kubelet.set_running(governed.namespace, "early")
     governed.kubelet.terminate(governed.namespace, "early", exit_code=137)
     end = r"Deleted: the pod was deleted while the job was running, exit code 137"
-    assert re.fullmatch(re.escape(WHOLE) + closing(governed, "early", end), received(uploader, "early"))
-    wait_gone(governed, "early")
+    assert re.fullmatch(re.escape(WHOLE) + governed.closing("early", end), received(uploader, "early"))
+    governed.wait_gone("early")
 
 
 def test_a_pod_that_runs_after_its_node_has_called_it_evicted_is_read(
-    governed: JobPods, uploader: StandInUploader
+    governed: SidecarPods, uploader: StandInUploader
 ) -> None:
     pod = governed.create("late")
     governed.kubelet.bind(governed.namespace, "late")
@@ -304,21 +260,21 @@ def test_a_pod_that_runs_after_its_node_has_called_it_evicted_is_read(
     governed.api.patch(f"{pod_path(pod)}/status", {"status": evicted})
     governed.kubelet.append_log(governed.namespace, "late", SIDECAR, OUTPUT)
     end = "Evicted: the pod ended as Failed (Evicted: the node is short of memory)"
-    assert re.fullmatch(re.escape(WHOLE) + closing(governed, "late", end), received(uploader, "late"))
+    assert re.fullmatch(re.escape(WHOLE) + governed.closing("late", end), received(uploader, "late"))
 
 
 def test_a_pod_that_its_node_has_ended_before_the_job_started_has_nothing_to_say(
-    governed: JobPods, uploader: StandInUploader
+    governed: SidecarPods, uploader: StandInUploader
 ) -> None:
     governed.create("unstarted")
     governed.kubelet.bind(governed.namespace, "unstarted")
     governed.kubelet.delete(governed.namespace, "unstarted")
     end = "Deleted: the pod was deleted before the job started"
-    assert re.fullmatch(closing(governed, "unstarted", end), received(uploader, "unstarted"))
-    wait_gone(governed, "unstarted")
+    assert re.fullmatch(governed.closing("unstarted", end), received(uploader, "unstarted"))
+    governed.wait_gone("unstarted")
 
 
-def test_a_pod_of_which_its_node_says_nothing_has_a_notice(governed: JobPods, uploader: StandInUploader) -> None:
+def test_a_pod_of_which_its_node_says_nothing_has_a_notice(governed: SidecarPods, uploader: StandInUploader) -> None:
     """Somebody took the finalizer from it."""
     pod = governed.create("unknown")
     governed.kubelet.bind(governed.namespace, "unknown")
@@ -326,13 +282,11 @@ def test_a_pod_of_which_its_node_says_nothing_has_a_notice(governed: JobPods, up
     governed.kubelet.delete(governed.namespace, "unknown")
     end = "Deleted: the pod was deleted before its node had said that the job runs"
     why = "the pod was gone before it could be read"
-    assert re.fullmatch(
-        lost(governed, "unknown", why) + closing(governed, "unknown", end), received(uploader, "unknown")
-    )
+    assert re.fullmatch(governed.lost("unknown", why) + governed.closing("unknown", end), received(uploader, "unknown"))
 
 
 def test_a_silent_node_gives_up_what_it_had(
-    installation: Installation, controllers: Controllers, pods: JobPods, uploader: StandInUploader, spec: Any
+    installation: Installation, controllers: Controllers, pods: SidecarPods, uploader: StandInUploader, spec: Any
 ) -> None:
     """Nobody waits for the minutes that a node may take to come back."""
     controllers.start_when(
@@ -340,68 +294,68 @@ def test_a_silent_node_gives_up_what_it_had(
     )
     try:
         installation.policy(pods.namespace, **spec)
-        pod = begin(pods, "silent", FIRST)
-        wait_followed(pods, "silent")
+        pod = pods.begin("silent", FIRST)
+        pods.wait_followed("silent")
         pods.api.delete(pod_path(pod), {"gracePeriodSeconds": 0})  # by somebody who does not wait for the node
         log = received(uploader, "silent")
     finally:
         controllers.kill()
-    end = closing(pods, "silent", "NodeLost: the pod was deleted, and its node did not say that it has ended")
-    assert re.fullmatch(re.escape(FIRST) + partial(pods, "silent", CUT_OFF) + end, log)
-    wait_gone(pods, "silent")
+    end = pods.closing("silent", "NodeLost: the pod was deleted, and its node did not say that it has ended")
+    assert re.fullmatch(re.escape(FIRST) + pods.partial("silent", CUT_OFF) + end, log)
+    pods.wait_gone("silent")
 
 
 # --- the controller is killed -----------------------------------------------------------------------------------------
 
 
 def test_the_next_controller_follows_from_the_beginning(
-    governed: JobPods, controllers: Controllers, uploader: StandInUploader
+    governed: SidecarPods, controllers: Controllers, uploader: StandInUploader
 ) -> None:
-    begin(governed, "resumed", FIRST)
-    wait_followed(governed, "resumed")
+    governed.begin("resumed", FIRST)
+    governed.wait_followed("resumed")
     controllers.kill()
-    say(governed, "resumed", SECOND)
+    governed.say("resumed", SECOND)
     controllers.start()
-    wait_followed(governed, "resumed", 2)
-    say(governed, "resumed", OUTPUT.removeprefix(WHOLE))
+    governed.wait_followed("resumed", 2)
+    governed.say("resumed", OUTPUT.removeprefix(WHOLE))
     governed.end("resumed", 0)
     assert received(uploader, "resumed") == WHOLE
 
 
 def test_a_pod_that_ends_while_no_controller_runs_is_read_by_the_next(
-    governed: JobPods, controllers: Controllers, uploader: StandInUploader
+    governed: SidecarPods, controllers: Controllers, uploader: StandInUploader
 ) -> None:
-    begin(governed, "unseen", OUTPUT)
-    wait_followed(governed, "unseen")
+    governed.begin("unseen", OUTPUT)
+    governed.wait_followed("unseen")
     controllers.kill()
     governed.end("unseen", 3)
     controllers.start()
-    end = closing(governed, "unseen", "Error: the process ended with exit code 3")
+    end = governed.closing("unseen", "Error: the process ended with exit code 3")
     assert re.fullmatch(re.escape(WHOLE) + end, received(uploader, "unseen"))
 
 
 def test_a_pod_that_is_deleted_while_no_controller_runs_is_held_until_the_next_has_said_what_is_lost(
-    governed: JobPods, controllers: Controllers, uploader: StandInUploader
+    governed: SidecarPods, controllers: Controllers, uploader: StandInUploader
 ) -> None:
-    begin(governed, "orphan", OUTPUT)
-    wait_followed(governed, "orphan")
+    governed.begin("orphan", OUTPUT)
+    governed.wait_followed("orphan")
     controllers.kill()
     governed.kubelet.delete(governed.namespace, "orphan")  # its logs are gone with its containers
-    assert held(governed, "orphan")
+    assert governed.held("orphan")
 
     trap = controllers.proxy.trap("PATCH", f"/{governed.namespace}/pods/orphan$", "finalizers")
     controllers.start()
     trap.wait()
     secrets = [name for name in governed.secrets() if name.startswith("sitelog-upload-")]
     assert len(secrets) == 1, "safe before it is let go"
-    assert held(governed, "orphan")
+    assert governed.held("orphan")
     trap.open()
 
     why = "the pod was gone before it could be read"
     end = "Deleted: the pod was deleted while the job was running, exit code 137"
-    expected = lost(governed, "orphan", why) + closing(governed, "orphan", end)
+    expected = governed.lost("orphan", why) + governed.closing("orphan", end)
     assert re.fullmatch(expected, received(uploader, "orphan"))
-    wait_gone(governed, "orphan")
+    governed.wait_gone("orphan")
 
 
 # --- the policy changes -----------------------------------------------------------------------------------------------
@@ -417,26 +371,26 @@ def test_a_pod_that_is_deleted_while_no_controller_runs_is_held_until_the_next_h
 )
 def test_what_is_no_longer_wanted_holds_no_pod(
     installation: Installation,
-    governed: JobPods,
+    governed: SidecarPods,
     uploader: StandInUploader,
     change: dict[str, Any],
     reason: str,
 ) -> None:
-    begin(governed, "unwanted", OUTPUT)
-    wait_followed(governed, "unwanted")
+    governed.begin("unwanted", OUTPUT)
+    governed.wait_followed("unwanted")
     installation.policy(governed.namespace, **change)
     governed.kubelet.delete(governed.namespace, "unwanted")
-    wait_gone(governed, "unwanted")
+    governed.wait_gone("unwanted")
     assert reason in governed.events("unwanted")
     assert uploader.stored("unwanted") == []
     assert governed.jobs() == governed.secrets() == []
 
 
 def test_where_no_policy_governs_any_more_a_pod_is_let_go_at_once(
-    installation: Installation, governed: JobPods
+    installation: Installation, governed: SidecarPods
 ) -> None:
-    begin(governed, "ungoverned", OUTPUT)
-    wait_followed(governed, "ungoverned")
+    governed.begin("ungoverned", OUTPUT)
+    governed.wait_followed("ungoverned")
     installation.control_plane.kubectl("delete", "slp", "site", f"--namespace={governed.namespace}")
-    wait_for(lambda: not held(governed, "ungoverned"), 20, "it to be let go")
+    wait_for(lambda: not governed.held("ungoverned"), 20, "it to be let go")
     assert governed.jobs() == []

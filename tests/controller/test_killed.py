@@ -10,7 +10,7 @@ from sitelog.kube.jobs import upload_name
 from support.control_plane_api import Json
 from support.controllers import Controllers
 from support.installation import Installation
-from support.job_pods import BROKEN, CLEAN, JobPods
+from support.job_pods import BROKEN, CLEAN, JobPods, received
 from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
@@ -121,28 +121,6 @@ def test_an_upload_is_withdrawn_that_was_allowed_when_the_last_controller_lived(
     assert uploader.stored("withdrawn") == []
 
 
-def test_two_controllers_do_everything_once(
-    installation: Installation,
-    controllers: Controllers,
-    controller: SitelogProcess,
-    pods: JobPods,
-    uploader: StandInUploader,
-    spec: dict[str, Any],
-) -> None:
-    controllers.start().ready()
-    controller.ready()
-    installation.policy(pods.namespace, **spec)
-    names = [f"both-{number}" for number in range(4)]
-    for name in names:
-        pods.die(name)
-    for name in names:
-        pods.wait(name, "Uploaded")
-        assert len(uploader.stored(name)) == 1
-    count = {"uploaded": 4, "skipped": 0, "failed": 0}
-    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 20, "the totals")
-    assert len(pods.jobs()) == len(pods.secrets()) == 4
-
-
 def test_a_job_without_its_log_whose_pod_is_gone_says_so(
     installation: Installation,
     controllers: Controllers,
@@ -162,7 +140,7 @@ def test_a_job_without_its_log_whose_pod_is_gone_says_so(
     assert pods.job(pod)["spec"]["suspend"] is True
 
     controllers.start_when("sitelog.controller.uploads._ORPHANED = 1.0")  # nobody waits for a minute
-    ((_, log),) = wait_for(lambda: uploader.stored("lost"), 30, "what can still be told")
+    log = received(uploader, "lost")
     subject = re.escape(f"Pod {pods.namespace}/lost")
     first, last = log.decode().splitlines()
     why = "the controller was stopped before it had read it, and the pod is gone"
@@ -186,6 +164,6 @@ def test_a_pod_that_goes_while_the_api_does_not_answer_is_not_forgotten(
     pods.kubelet.delete(pods.namespace, "vanished")
     trap.wait()
     trap.open()  # without an answer
-    ((_, log),) = wait_for(lambda: uploader.stored("vanished"), 30, "the record of the pod that is gone")
+    log = received(uploader, "vanished")
     assert b"was deleted while the job was running" in log
     assert f"Pod {pods.namespace}/vanished: POST " in controller.log

@@ -11,7 +11,7 @@ from sitelog.core.names import UploadResult
 from sitelog.kube.client import ConflictError, KubeClient
 from support.installation import Installation
 
-COUNTED = 60
+COUNTED = 24
 
 
 async def test_whatever_is_not_counted_is_said_to_be_not(

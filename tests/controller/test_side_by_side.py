@@ -9,12 +9,12 @@ import pytest
 
 from support.controllers import Controllers
 from support.installation import Installation
-from support.job_pods import BROKEN, CLEAN, JobPods
+from support.job_pods import BROKEN, CLEAN, JobPods, received
 from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
 
-COUNT = 12
+COUNT = 6
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_one_is_killed_and_the_other_has_the_log(
     pods.kubelet.wait_followed(pods.namespace, "deleted", times=2)
     both[1].kill()
     pods.kubelet.delete(pods.namespace, "deleted")
-    ((_, log),) = wait_for(lambda: uploader.stored("deleted"), 30, "its error log")
+    log = received(uploader, "deleted")
     assert log.startswith(BROKEN)
     assert b"the job's own error log is" not in log
 
@@ -91,11 +91,10 @@ def test_who_comes_too_late_for_a_log_leaves_it_to_the_one_that_has_it(
         pods.kubelet.delete(pods.namespace, "busy")
         late = controllers.start()
         read = f"/{pods.namespace}/pods/busy/log?"
-        asked = lambda: len([request for request in controllers.proxy.seen if read in request])  # noqa: E731
-        wait_for(lambda: asked() > 1, 20, "the late one to ask for the log")
+        wait_for(lambda: sum(read in request for request in controllers.proxy.seen) > 1, 20, "the late one to ask")
         late.ready()
     finally:
         os.kill(controller.pid, signal.SIGCONT)
-    ((_, log),) = wait_for(lambda: uploader.stored("busy"), 30, "its error log")
+    log = received(uploader, "busy")
     assert log.startswith(BROKEN)
     assert b"the job's own error log is" not in log

@@ -9,6 +9,7 @@ from sitelog.core.names import ANNOTATION_UPLOAD, ANNOTATION_UPLOAD_REASON
 from sitelog.kube.jobs import upload_name
 from support.control_plane_api import Api, Json
 from support.kubelet import PlayedKubelet
+from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
 
 RECORDED = Path(__file__).parents[1] / "data" / "pods" / "launched.json"
@@ -108,3 +109,10 @@ class JobPods:
 
     def captured(self, pod: Json) -> bytes:
         return base64.b64decode(self.secret(pod)["data"]["error_log.txt.gz"])
+
+
+def received(uploader: StandInUploader, job_id: str, client: str = "site-1") -> bytes:
+    """Wait for a job's error log on the server; there is one, and it is the client's."""
+    ((of, log),) = wait_for(lambda: uploader.stored(job_id), 40, f"the error log of {job_id}")
+    assert of == client
+    return log

@@ -24,7 +24,7 @@ _PAUSE: Final = 0.5  # seconds until a log that broke off is asked for again; mo
 _LONGEST_PAUSE: Final = 10.0
 _PATIENCE: Final = 300.0  # seconds after the end of a pod, in which its log may still come in: its node may start again
 _PATIENCE_SHORT: Final = 20.0  # the same of one that is gone, or was not seen to run: its node may say so late
-_OTHERS: Final = 5.0  # seconds in which another controller, that has read what this one came too late for, may be first
+_OTHERS: Final = 3.0  # seconds in which another controller, that has read what this one came too late for, may be first
 # What a kubelet answers, with status 200, when it has the pod but no longer the log.
 _NO_LOG: Final = b"unable to retrieve container logs for "
 
