@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
@@ -49,6 +49,12 @@ class Kind:
     spec: dict[str, object] = field(default_factory=dict)
 
 
+# The node forgets these logs within seconds: who has not followed them has nothing.
+TAKEN_AWAY = (
+    Kind("deleted, no grace", "never", "Deleted", act="delete 0"),
+    Kind("deleted, grace", "never", "Deleted", act="delete 2"),
+    Kind("evicted", "never", "Evicted", act="evict"),
+)
 KINDS = (
     Kind("nothing to report, exit code 0", "well", None, errors=0),
     Kind("errors, exit code 0", "well", None),
@@ -56,9 +62,7 @@ KINDS = (
     Kind("signal, in the middle of a line", "killed", "Signalled"),
     Kind("out of memory", "oom", "OOMKilled|Signalled"),  # the container runtime misses an OOM event now and then
     Kind("more than maxBytes", "code", "Error", errors=9000),
-    Kind("deleted, no grace", "never", "Deleted", act="delete 0"),
-    Kind("deleted, grace", "never", "Deleted", act="delete 2"),
-    Kind("evicted", "never", "Evicted", act="evict"),
+    *TAKEN_AWAY,
     Kind(
         "image cannot be pulled, deleted",
         "well",
@@ -137,8 +141,11 @@ class End:
 class Monkey:
     """Kills something at random every few seconds, in a thread of its own."""
 
-    def __init__(self, cluster: Cluster, site: Site, chance: random.Random, pause: tuple[float, float]) -> None:
-        self._cluster, self._site, self._chance, self._pause = cluster, site, chance, pause
+    pause = (4.0, 10.0)
+    about = f"something is killed every {pause[0]:g} to {pause[1]:g} s"
+
+    def __init__(self, cluster: Cluster, site: Site, chance: random.Random) -> None:
+        self._cluster, self._site, self._chance = cluster, site, chance
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.killed: Counter[str] = Counter()
@@ -160,7 +167,7 @@ class Monkey:
             "FL server": lambda: self._kill(self._site.namespace, f"app.kubernetes.io/name={SERVER}"),
             "an upload": lambda: self._kill(self._site.namespace, "sitelog.dev/upload=true", one=True),
         }
-        while not self._stop.wait(self._chance.uniform(*self._pause)):
+        while not self._stop.wait(self._chance.uniform(*self.pause)):
             name = self._chance.choice([*victims, "one controller"])
             victims[name]()
             self.killed[name] += 1
@@ -173,6 +180,26 @@ class Monkey:
                 self._cluster.api.delete(path, {"gracePeriodSeconds": 0})
 
 
+class CarefulMonkey(Monkey):
+    """Kills one of two controllers, and the next one only when both are ready again."""
+
+    about = "one of two controllers is killed whenever both are ready"
+
+    def _run(self) -> None:
+        pods = f"/api/v1/namespaces/{RELEASE}/pods"
+        while not self._stop.wait(1):
+            found = self._cluster.api.get(pods, labelSelector="app.kubernetes.io/component=controller")["items"]
+            ready = [pod["metadata"]["name"] for pod in found if _is_ready(pod)]
+            if len(ready) > 1:
+                self._cluster.api.delete(f"{pods}/{self._chance.choice(ready)}", {"gracePeriodSeconds": 0})
+                self.killed["one controller"] += 1
+
+
+def _is_ready(pod: Json) -> bool:
+    conditions = pod["status"].get("conditions", ())
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+
 class Chaos:
     """Runs the ends of one trial, and gives the account of them."""
 
@@ -181,13 +208,20 @@ class Chaos:
         self._chance = random.Random(seed)
         self.killed: Counter[str] = Counter()
 
-    def run(self, count: int, pause: tuple[float, float], say: Callable[[str], None]) -> list[End]:
+    def run(
+        self,
+        count: int,
+        say: Callable[[str], None],
+        kinds_of_end: Sequence[Kind] = KINDS,
+        kind_of_monkey: type[Monkey] = Monkey,
+    ) -> list[End]:
         """Let so many pods end while the monkey is about, and wait until everything has been delivered."""
         self._bare.prepare()
-        kinds = [KINDS[number % len(KINDS)] for number in range(count)]
+        kinds = [kinds_of_end[number % len(kinds_of_end)] for number in range(count)]
         jobs = [self._bare.job(f"chaos-{self._chance.getrandbits(40):x}-{number}") for number in range(count)]
-        say(f"{count} jobs submitted; their pods end while something is killed every {pause[0]:g} to {pause[1]:g} s")
-        with Monkey(self._cluster, self._site, self._chance, pause) as monkey, ThreadPoolExecutor(AT_ONCE) as pool:
+        say(f"{count} jobs submitted; their pods end while {kind_of_monkey.about}")
+        monkey = kind_of_monkey(self._cluster, self._site, self._chance)
+        with monkey, ThreadPoolExecutor(AT_ONCE) as pool:
             ends = list[End]()
             for end in pool.map(self.end_one, kinds, jobs, [self._chance.random() for _ in jobs]):
                 ends.append(end)
