@@ -183,6 +183,24 @@ def test_a_copy_without_its_last_line_is_partial(governed: SidecarPods, uploader
     wait_for(lambda: not governed.held("cut"), 20, "it to be let go")
 
 
+def test_a_copy_whose_container_its_node_has_forgotten_is_not_waited_for(
+    governed: SidecarPods, controllers: Controllers, uploader: StandInUploader
+) -> None:
+    """A busy node evicts a pod, kills its sidecar before that has said its last word, and removes it."""
+    pod = governed.begin("forgotten", FIRST)
+    governed.wait_followed("forgotten")
+    governed.kubelet.remove_container(governed.namespace, "forgotten", SIDECAR)
+    read = f"/{governed.namespace}/pods/forgotten/log?"
+    wait_for(
+        lambda: sum(read in request for request in controllers.proxy.seen) > 1, 20, "its log to be asked for again"
+    )
+    evicted = {"phase": "Failed", "reason": "Evicted", "message": "the node is short of memory"}
+    governed.api.patch(f"{pod_path(pod)}/status", {"status": evicted})
+    why = "Evicted: the pod ended as Failed (Evicted: the node is short of memory)"
+    expected = re.escape(FIRST) + governed.partial("forgotten", CUT_OFF) + governed.closing("forgotten", why)
+    assert re.fullmatch(expected, received(uploader, "forgotten"))
+
+
 def test_a_copy_whose_beginning_the_node_has_dropped_is_partial(
     governed: SidecarPods, uploader: StandInUploader
 ) -> None:

@@ -68,6 +68,13 @@ class PodsByHand:
         logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
         logs.current(container or pod["spec"]["containers"][0]["name"]).append(data)
 
+    def remove_container(self, namespace: str, name: str, container: str) -> None:
+        """End a container and forget it, as a kubelet does with one that it kills: who asks for its log is refused."""
+        pod = self._pod(namespace, name)
+        logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
+        logs.current(container).ended.set()
+        del logs.runs[container]
+
     def wait_followed(self, namespace: str, name: str, container: str | None = None, *, times: int = 1) -> None:
         """Wait until somebody follows a container's log (None: the first regular container), for the n-th time."""
         pod = self._pod(namespace, name)

@@ -68,7 +68,8 @@ class Following:
             follow = self._follow(pod, body, _source(pod, settings) or pod.container, settings)
         follow.pod, follow.body = pod, body
         waited = follow.waited()
-        if not follow.done and waited < (_PATIENCE if pod.started and not gone else _PATIENCE_SHORT):
+        may_come_back = pod.started and not gone and not (pod.over and follow.refused)
+        if not follow.done and waited < (_PATIENCE if may_come_back else _PATIENCE_SHORT):
             return None
         captured = follow.result()
         return None if captured.lost and waited < _OTHERS else captured
@@ -114,6 +115,7 @@ class _Follow:
         self._read_to_end = False  # as far as it went at that time
         self._heard = False  # whether the container has printed anything, an error or not
         self._trouble: str | None = None  # why nothing was read, or not all
+        self.refused = False  # whether its node answers, and knows nothing of the container any more, or yet
         self._waiting_since: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -155,6 +157,7 @@ class _Follow:
                     self._trouble = "the pod was gone before it could be read"
                 self.done = True
             except (ApiError, OSError) as error:  # OSError: the disk is full
+                self.refused = isinstance(error, ApiError) and error.status == HTTPStatus.BAD_REQUEST
                 self._trouble = _trouble(error)
                 log.debug("%s: its log breaks off: %s", self.pod, error)
             if not self.done:
