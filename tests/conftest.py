@@ -2,12 +2,13 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from sitelog.kube.client import KubeClient
 from support import hypothesis_profiles
 from support.control_plane import ControlPlane
 from support.control_plane_api import ApiError
@@ -47,6 +48,15 @@ def control_plane() -> Iterator[ControlPlane]:
     """Real etcd, kube-apiserver and kube-controller-manager."""
     with ControlPlane() as running:
         yield running
+
+
+@pytest.fixture
+async def client(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeClient]:
+    """Our client, as the control plane's administrator."""
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    client = await KubeClient.connect()
+    yield client
+    await client.close()
 
 
 @pytest.fixture(scope="session")

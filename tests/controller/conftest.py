@@ -1,27 +1,16 @@
 """Job pods that a test plays by hand, and an uploader that needs no FL server."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from sitelog.kube.client import KubeClient
-from support.control_plane import ControlPlane
 from support.controllers import Controllers, own_controllers
 from support.installation import Installation
 from support.job_pods import JobPods
 from support.kubelet import PlayedKubelet
 from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
-
-
-@pytest.fixture
-async def client(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeClient]:
-    """Our client, as the control plane's administrator."""
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
-    client = await KubeClient.connect()
-    yield client
-    await client.close()
 
 
 @pytest.fixture(scope="module")

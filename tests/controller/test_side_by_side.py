@@ -18,15 +18,17 @@ COUNT = 6
 
 
 @pytest.fixture
-def both(
-    installation: Installation,
-    controllers: Controllers,
-    controller: SitelogProcess,
-    pods: JobPods,
-    spec: dict[str, Any],
-) -> list[SitelogProcess]:
+def first(
+    installation: Installation, controller: SitelogProcess, pods: JobPods, spec: dict[str, Any]
+) -> SitelogProcess:
+    """A controller that is ready, and the policy in force."""
     installation.policy(pods.namespace, **spec)
-    return [controller.ready(), controllers.start().ready()]
+    return controller.ready()
+
+
+@pytest.fixture
+def both(first: SitelogProcess, controllers: Controllers) -> list[SitelogProcess]:
+    return [first, controllers.start().ready()]
 
 
 def counted(controller: SitelogProcess, result: str) -> float:
@@ -51,7 +53,7 @@ def test_what_both_do_is_done_and_told_once(
         pods.wait(name, "Uploaded" if name in broken else "Skipped")
         pods.events(name)  # each is there once
     for name in broken:
-        ((_, log),) = uploader.stored(name)
+        log = received(uploader, name)
         assert log.startswith(BROKEN)
         assert log.count(b"CRITICAL") == 1
     wait_for(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in pods.jobs()), 20, "all to be recorded")
@@ -76,17 +78,11 @@ def test_one_is_killed_and_the_other_has_the_log(
 
 
 def test_who_comes_too_late_for_a_log_leaves_it_to_the_one_that_has_it(
-    installation: Installation,
-    controllers: Controllers,
-    controller: SitelogProcess,
-    pods: JobPods,
-    uploader: StandInUploader,
-    spec: dict[str, Any],
+    first: SitelogProcess, controllers: Controllers, pods: JobPods, uploader: StandInUploader
 ) -> None:
-    installation.policy(pods.namespace, **spec)
     pods.run("busy", log=BROKEN)
     pods.kubelet.wait_followed(pods.namespace, "busy")
-    os.kill(controller.pid, signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGSTOP)
     try:
         pods.kubelet.delete(pods.namespace, "busy")
         late = controllers.start()
@@ -94,7 +90,7 @@ def test_who_comes_too_late_for_a_log_leaves_it_to_the_one_that_has_it(
         wait_for(lambda: sum(read in request for request in controllers.proxy.seen) > 1, 20, "the late one to ask")
         late.ready()
     finally:
-        os.kill(controller.pid, signal.SIGCONT)
+        os.kill(first.pid, signal.SIGCONT)
     log = received(uploader, "busy")
     assert log.startswith(BROKEN)
     assert b"the job's own error log is" not in log

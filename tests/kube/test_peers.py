@@ -19,7 +19,7 @@ def test_whatever_there_is_falls_to_one_share(number: int) -> None:
 
 
 async def test_each_pod_of_a_replica_set_has_its_own_share(
-    control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, namespace: str, client: KubeClient
 ) -> None:
     pods = f"/api/v1/namespaces/{namespace}/pods"
     labels = {"app": "peers"}
@@ -36,13 +36,8 @@ async def test_each_pod_of_a_replica_set_has_its_own_share(
         return [pod["metadata"]["name"] for pod in control_plane.api.get(pods, labelSelector="app=peers")["items"]]
 
     wait_for(lambda: len(names()) == 2, 20, "two pods")
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
-    client = await KubeClient.connect()
-    try:
-        found = [await share(client, namespace, name) for name in names()]
-        assert sorted(each.index for each in found) == [0, 1]
-        assert {each.number for each in found} == {2}
-        for other in ("alone", "nobody", ""):
-            assert await share(client, namespace, other) == WHOLE
-    finally:
-        await client.close()
+    found = [await share(client, namespace, name) for name in names()]
+    assert sorted(each.index for each in found) == [0, 1]
+    assert {each.number for each in found} == {2}
+    for other in ("alone", "nobody", ""):
+        assert await share(client, namespace, other) == WHOLE
