@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sitelog.core import formats
-from sitelog.core.decision import Verdict, decide
-from sitelog.core.formats import Format
-from sitelog.core.json_text import UnreadableError
+from sitelog.core.jobconfig.decision import Verdict, decide
+from sitelog.core.jobconfig.formats import Format
+from sitelog.core.jobconfig.json_text import UnreadableError
 from sitelog.core.policy import LogStreaming, Streamer
 
 GOAL = 0.250  # seconds

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sitelog.core.configmap import ConfigMap, Outcome, decide_configmap
-from sitelog.core.decision import decide
-from sitelog.core.formats import Format
+from sitelog.core.jobconfig.decision import decide
+from sitelog.core.jobconfig.formats import Format
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import LogStreaming, Policy, Streamer
 from support.configurations import STREAMER, chaotic, devious, values

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from nvflare.fuel.utils.components_utils import create_classes_table_static
 
-from sitelog.core import variables
-from sitelog.core.decision import Verdict, decide
+from sitelog.core.jobconfig import variables
+from sitelog.core.jobconfig.decision import Verdict, decide
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import LogStreaming, Streamer
 from support.configurations import ENVIRONMENT, MINIMAL, PART, STREAMER, chaotic, devious

@@ -14,7 +14,7 @@ for name in {blocked!r}:
     sys.modules[name] = None
 for name in {modules!r}:
     importlib.import_module(name)
-from sitelog.core.decision import decide
+from sitelog.core.jobconfig.decision import decide
 from sitelog.core.policy import LogStreaming, Streamer
 print(decide("{{}}", LogStreaming.ALLOWED, Streamer()).decision.value)
 """

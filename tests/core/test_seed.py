@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from nvflare.fuel.utils.config_factory import ConfigFactory
 
-from sitelog.core.decision import decide
-from sitelog.core.formats import Format, parse
+from sitelog.core.jobconfig.decision import decide
+from sitelog.core.jobconfig.formats import Format, parse
+from sitelog.core.jobconfig.streamer import entry
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import LogStreaming, Streamer
-from sitelog.core.streamer import entry
 from support.configurations import MINIMAL, NAMESAKE, PART, STREAMER, plain, plain_texts, streamers, values
 from support.hypothesis_profiles import at_least
 from support.nvflare_loader import NvflareLoader

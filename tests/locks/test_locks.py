@@ -13,8 +13,8 @@ import pytest
 
 from sitelog.core.configmap import ConfigMap
 from sitelog.core.decide import decide_any
-from sitelog.core.decision import decide
-from sitelog.core.formats import format_of
+from sitelog.core.jobconfig.decision import decide
+from sitelog.core.jobconfig.formats import format_of
 from sitelog.core.names import Decision
 from sitelog.core.policy import LogStreaming, Policy, Streamer
 from support.federation import SITE, Federation

@@ -137,3 +137,25 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end }}
+
+{{/* What the admission policies and the webhook see: every namespace but the excluded ones. */}}
+{{- define "sitelog.governedNamespaces" -}}
+namespaceSelector:
+  matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: NotIn
+      values: {{ append .Values.webhook.excludedNamespaces .Release.Namespace | uniq | toJson }}
+{{- end }}
+
+{{/* CEL: whether a ConfigMap has a job configuration under a key that NVFlare looks for. */}}
+{{- define "sitelog.configurationKeys" -}}
+['json', 'conf', 'yml', 'yaml', 'json.default', 'conf.default', 'yml.default', 'yaml.default']
+{{- end }}
+{{- define "sitelog.carriesConfiguration" -}}
+{{ include "sitelog.configurationKeys" . }}.exists(format, (has(object.data) && ('config_fed_client.' + format) in object.data) || (has(object.binaryData) && ('config_fed_client.' + format) in object.binaryData))
+{{- end }}
+
+{{/* CEL: whether one of them differs from what is stored. */}}
+{{- define "sitelog.changesConfiguration" -}}
+request.operation == 'CREATE' || {{ include "sitelog.configurationKeys" . }}.exists(format, object.?data[?('config_fed_client.' + format)].orValue('') != oldObject.?data[?('config_fed_client.' + format)].orValue('') || object.?binaryData[?('config_fed_client.' + format)].orValue(b'') != oldObject.?binaryData[?('config_fed_client.' + format)].orValue(b''))
+{{- end }}

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sitelog.core.names import Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, if_enforced, in_force, namespaces
+from sitelog.core.policy import InForce, Mode, Policy, applicable, if_enforced, in_force, namespaces
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.pods import parse_job_pod, pod_may_stream
@@ -58,7 +58,7 @@ class Revocation:
             self._book.policies, root_namespace=self._root_namespace, namespace=pod.namespace, labels=pod.labels
         )
         force, rehearsed = in_force(concerned), if_enforced(concerned)
-        if force.log_streaming is LogStreaming.FORBIDDEN and force.governing:
+        if force.prohibits_streamer and force.governing:
             unstopped.setdefault(force.governing.key, []).append(f"{pod.namespace}/{pod.name}")
         if pod.deleted_at:
             return  # it streams on until it ends, and nothing is left to be done
@@ -90,13 +90,13 @@ class Revocation:
 
 def _action(force: InForce) -> Reason | None:
     """Tell what becomes of a job pod that streams."""
-    if force.log_streaming is not LogStreaming.FORBIDDEN:
+    if not force.prohibits_streamer:
         return None
     return Reason.JOB_POD_REMOVED if force.deletes_pods else Reason.STREAMING_NOT_STOPPED
 
 
 def _forbids(policy: Policy) -> bool:
-    return policy.log_streaming is LogStreaming.FORBIDDEN
+    return policy.log_streaming.prohibits_streamer
 
 
 def _started(pod: JobPod, force: InForce) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from . import json_text
-from .decision import Verdict, decide, unusable
-from .formats import Format, format_of
+from .jobconfig import json_text
+from .jobconfig.decision import Verdict, decide, unusable
+from .jobconfig.formats import Format, format_of
 from .names import (
     ANNOTATION_CONFIG_DIGEST,
     ANNOTATION_LOG_STREAMING,
@@ -40,6 +40,7 @@ MAX_BYTES: Final = 1024 * 1024  # of all keys' data together; the API server acc
 # What a stamp may go on saying while the word of the policy stays, although the text now needs nothing.
 _LASTING: Final = {
     LogStreaming.ALLOWED: (Decision.INJECTED, Decision.DECLARED),
+    LogStreaming.ERROR_LOG_ONLY: (Decision.STRIPPED, Decision.CLEAN),
     LogStreaming.FORBIDDEN: (Decision.STRIPPED, Decision.CLEAN),
 }
 # The one word for a ConfigMap with several configurations: the first of these that occurs.
@@ -126,7 +127,7 @@ def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
     texts = {k: v.text for k, v in verdicts.items() if v.text is not None and v.text.encode() != configurations[k]}
     if texts and configmap.immutable:
         message = "it is immutable and cannot be changed; delete the ConfigMap and create it again"
-        refused = policy.log_streaming is LogStreaming.FORBIDDEN
+        refused = policy.log_streaming.prohibits_streamer
         verdict = Verdict(Decision.REFUSED if refused else Decision.UNREADABLE, Reason.IMMUTABLE, message, None)
         texts = {}
     message = _sentence(configmap, key, verdict, policy)
@@ -145,8 +146,8 @@ def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
 
 def _verdicts(configmap: ConfigMap, configurations: Mapping[str, bytes], policy: Policy) -> dict[str, Verdict]:
     """Decide each key: a streamer goes from all of them, and is added to the one that NVFlare would read."""
-    forbidden = policy.log_streaming is LogStreaming.FORBIDDEN
-    keys = list(configurations) if forbidden else list(configurations)[:1]
+    prohibited = policy.log_streaming.prohibits_streamer
+    keys = list(configurations) if prohibited else list(configurations)[:1]
     other = sum(map(len, configmap.data)) + sum(map(len, configmap.binary_data))
     other += sum(len(text.encode("utf-8", "surrogatepass")) for text in configmap.data.values())
     other += sum(map(len, configmap.binary_data.values()))

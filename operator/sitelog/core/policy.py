@@ -1,8 +1,8 @@
 """Which policies are in force for an object, and what they say together.
 
 A policy in the object's own namespace applies where its selector matches; one in the release namespace (the *root*)
-applies to every namespace in the same way. Any `Forbidden` wins over every `Allowed`. Among the allowing ones the first
-in rank gives the parameters: higher priority, then older, then name.
+applies to every namespace in the same way. The strictest wins: `Forbidden`, then `ErrorLogOnly`, then `Allowed`. Among
+policies of the same strictness the first in rank gives the parameters: higher priority, then older, then name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,24 @@ from enum import Enum
 
 
 class LogStreaming(str, Enum):
-    """Whether a job may stream its log to the FL server."""
+    """What of a job's logs may go to the FL server; the later the stricter.
+
+    `Allowed`: its log while it runs, and its error log. `ErrorLogOnly`: its error log after its end. `Forbidden`: none.
+    """
 
     ALLOWED = "Allowed"
+    ERROR_LOG_ONLY = "ErrorLogOnly"
     FORBIDDEN = "Forbidden"
+
+    @property
+    def prohibits_streamer(self) -> bool:
+        """Whether no JobLogStreamer may be built or started."""
+        return self is not LogStreaming.ALLOWED
+
+    @property
+    def strictness(self) -> int:
+        """Of several, the highest wins."""
+        return tuple(LogStreaming).index(self)
 
 
 class Mode(str, Enum):
@@ -170,7 +184,7 @@ class Policy:
 class InForce:
     """What the policies say together about one object; all are in rank order and in mode Enforce.
 
-    `governing` decides: the first forbidding policy, else the first allowing one, else None: nobody governs the object.
+    `governing` decides: the first of the strictest policies, or None: nobody governs the object.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -178,15 +192,17 @@ class InForce:
     @property
     def governing(self) -> Policy | None:
         """The policy that decisions and messages name."""
-        for policy in self.policies:
-            if policy.log_streaming is LogStreaming.FORBIDDEN:
-                return policy
-        return self.policies[0] if self.policies else None
+        return max(self.policies, key=lambda policy: policy.log_streaming.strictness, default=None)
 
     @property
     def log_streaming(self) -> LogStreaming | None:
         """The word in force, or None where no policy governs."""
         return self.governing.log_streaming if self.governing else None
+
+    @property
+    def prohibits_streamer(self) -> bool:
+        """Whether no JobLogStreamer may be built or started; False where no policy governs."""
+        return self.log_streaming is not None and self.log_streaming.prohibits_streamer
 
     @property
     def error_log(self) -> ErrorLog | None:
@@ -202,7 +218,7 @@ class InForce:
     def deletes_pods(self) -> bool:
         """Whether a prohibition in force wants job pods removed that go on streaming."""
         return any(
-            policy.log_streaming is LogStreaming.FORBIDDEN and policy.on_revoke is OnRevoke.DELETE_PODS
+            policy.log_streaming.prohibits_streamer and policy.on_revoke is OnRevoke.DELETE_PODS
             for policy in self.policies
         )
 

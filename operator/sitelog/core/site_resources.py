@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .configmap import ConfigMap, Outcome
-from .json_text import UnreadableError, dump, parse
+from .jobconfig.json_text import UnreadableError, dump, parse
 from .names import (
     ANNOTATION_LOG_STREAMING,
     ANNOTATION_POLICY,

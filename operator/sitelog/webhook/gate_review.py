@@ -5,7 +5,7 @@ from typing import Any
 
 from sitelog.core.client_command import ClientCommandError
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import InForce, LogStreaming, Policy, applicable, if_enforced, in_force
+from sitelog.core.policy import InForce, Policy, applicable, if_enforced, in_force
 from sitelog.kube.gate_pods import (
     DEFAULT_ACCOUNT,
     ClientPod,
@@ -46,7 +46,7 @@ def _enforced(body: Mapping[str, Any], pod: ClientPod, force: InForce, image: st
             body,
             image=image,
             policy=asking.key,
-            fail_closed=force.log_streaming is LogStreaming.FORBIDDEN,
+            fail_closed=force.prohibits_streamer,
         )
     except ClientCommandError as error:
         code = Reason.COMMAND_UNSUPPORTED.value

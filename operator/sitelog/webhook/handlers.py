@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import kopf
 
-from sitelog.core.formats import Format, format_of
+from sitelog.core.jobconfig.formats import Format, format_of
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields

@@ -22,7 +22,6 @@ from sitelog.core.policy import (
     Capture,
     ErrorLog,
     InForce,
-    LogStreaming,
     Policy,
     applicable,
     if_enforced,
@@ -113,7 +112,7 @@ def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     if isinstance(plan, Plan):
         return _with_capture(body, review, plan.error_log)
     review = _not_held(body, review)
-    return _with_word(body, review, force.governing) if force.log_streaming is LogStreaming.FORBIDDEN else review
+    return _with_word(body, review, force.governing) if force.prohibits_streamer else review
 
 
 def with_rehearsal(review: Review, rehearsed: Review) -> Review:

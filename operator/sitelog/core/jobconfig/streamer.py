@@ -3,8 +3,9 @@
 import sys
 from typing import Any, Final
 
+from sitelog.core.policy import Streamer
+
 from .loader import Component
-from .policy import Streamer
 from .variables import Unknown
 
 STREAMER_CLASS: Final = "JobLogStreamer"

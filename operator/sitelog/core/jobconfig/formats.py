@@ -18,9 +18,10 @@ from pyhocon.config_tree import ConfigSubstitution, ConfigValues, NoneValue
 from pyhocon.exceptions import ConfigException
 from pyparsing import ParseBaseException
 
+from sitelog.core.names import Reason
+
 from . import json_text
 from .json_text import UnreadableError
-from .names import Reason
 from .variables import UndecidableError
 
 # What is parsed in less than a tenth of a second: a decision parses a text up to three times. The examples inside

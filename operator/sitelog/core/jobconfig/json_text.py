@@ -7,7 +7,7 @@ keys.
 import json
 from typing import Any, Final
 
-from .names import Reason
+from sitelog.core.names import Reason
 
 _MAX_LAID_OUT: Final = 128 * 1024  # characters; a ConfigMap holds eight times as many
 

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sitelog.core.names import Decision, Reason
+from sitelog.core.policy import LogStreaming, Streamer
+
 from . import formats, loader, streamer
 from .aliasing import refuse_aliases
 from .formats import Format
 from .json_text import UnreadableError
 from .loader import Component
-from .names import Decision, Reason
-from .policy import LogStreaming, Streamer
 from .variables import Scope, UndecidableError, resolve
 
 
@@ -57,7 +58,7 @@ def decide(
         bring up to date.
     """
     try:
-        if log_streaming is LogStreaming.FORBIDDEN:
+        if log_streaming.prohibits_streamer:
             return _strip(text, form)
         return _inject(text, form, parameters, injected_before=injected_before)
     except UnreadableError as error:
@@ -70,7 +71,7 @@ def decide(
 
 def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: str) -> Verdict:
     """Judge a configuration that cannot be worked with: refused where the site forbids, left alone where it allows."""
-    if log_streaming is LogStreaming.FORBIDDEN:
+    if log_streaming.prohibits_streamer:
         return Verdict(Decision.REFUSED, reason, message, None)
     return Verdict(Decision.UNREADABLE, reason, f"{message}; it passes as it is, without a log streamer", text)
 
