@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sitelog.core.durations import parse_duration
+from sitelog.core.governed import EVERYWHERE, Governed
 from sitelog.core.policy import Policy
 from sitelog.settings import ControllerSettings, WebhookSettings
 from sitelog.telemetry import logs
@@ -44,6 +45,9 @@ def _seconds(text: str) -> float:
 
 
 RootNamespace = Annotated[str, typer.Option(envvar="SITELOG_ROOT_NAMESPACE", help="Namespace of the release.")]
+Namespaces = Annotated[
+    list[str] | None, typer.Option("--namespace", envvar="SITELOG_NAMESPACE", help="Governed; none: all not excluded.")
+]
 HealthPort = Annotated[int, typer.Option(envvar="SITELOG_HEALTH_PORT", help="For /healthz, /readyz and /metrics.")]
 LogFormatOption = Annotated[LogFormat, typer.Option(envvar="SITELOG_LOG_FORMAT")]
 LogLevel = Annotated[str, typer.Option(envvar="SITELOG_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")]
@@ -54,6 +58,7 @@ def webhook(
     root_namespace: RootNamespace,
     certificate_dir: Annotated[Path, typer.Option(envvar="SITELOG_CERTIFICATE_DIR", help="Has tls.crt and tls.key.")],
     gate_image: Annotated[str, typer.Option(envvar="SITELOG_GATE_IMAGE", help="FL clients copy the gate from it.")],
+    namespaces: Namespaces = None,
     port: Annotated[int, typer.Option(envvar="SITELOG_PORT")] = 9443,
     health_port: HealthPort = 8080,
     log_format: LogFormatOption = LogFormat.TEXT,
@@ -63,7 +68,8 @@ def webhook(
     from sitelog.webhook.process import run  # noqa: PLC0415 - each process loads its own room only
 
     logs.set_up(log_level, log_format.value)
-    _serve(run(WebhookSettings(root_namespace, port, health_port, certificate_dir, gate_image)))
+    governed = Governed(root_namespace, frozenset(namespaces or ()))
+    _serve(run(WebhookSettings(governed, port, health_port, certificate_dir, gate_image)))
 
 
 @app.command()
@@ -92,8 +98,10 @@ def controller(
         float, typer.Option(envvar="SITELOG_PUBLISHED_RETENTION", parser=_seconds, metavar="DURATION")
     ] = "168h",  # type: ignore[assignment]
     max_uploads: Annotated[int, typer.Option(envvar="SITELOG_MAX_UPLOADS", min=1)] = 8,
-    excluded_namespace: Annotated[
-        list[str] | None, typer.Option(envvar="SITELOG_EXCLUDED_NAMESPACE", help="Left alone, as by the webhook.")
+    namespaces: Namespaces = None,
+    excluded_namespaces: Annotated[
+        list[str] | None,
+        typer.Option("--excluded-namespace", envvar="SITELOG_EXCLUDED_NAMESPACE", help="Never governed."),
     ] = None,
     log_format: LogFormatOption = LogFormat.TEXT,
     log_level: LogLevel = "INFO",
@@ -105,7 +113,7 @@ def controller(
     _serve(
         run(
             ControllerSettings(
-                root_namespace=root_namespace,
+                governed=Governed(root_namespace, frozenset(namespaces or ()), frozenset(excluded_namespaces or ())),
                 pod=pod,
                 health_port=health_port,
                 certificate_secret=certificate_secret,
@@ -117,7 +125,6 @@ def controller(
                 published_retention=published_retention,
                 certificate_lifetime=certificate_lifetime,
                 max_uploads=max_uploads,
-                excluded_namespaces=frozenset(excluded_namespace or ()),
             )
         )
     )
@@ -143,12 +150,14 @@ def upload(
 
 
 @app.command(name="let-go")
-def let_go(log_format: LogFormatOption = LogFormat.TEXT, log_level: LogLevel = "INFO") -> None:
+def let_go(
+    namespaces: Namespaces = None, log_format: LogFormatOption = LogFormat.TEXT, log_level: LogLevel = "INFO"
+) -> None:
     """Take the finalizer from all job pods: helm runs it after an uninstall."""
     from sitelog.controller.let_go import let_go as run  # noqa: PLC0415
 
     logs.set_up(log_level, log_format.value)
-    _serve(run())
+    _serve(run(tuple(namespaces or EVERYWHERE)))
 
 
 @app.command()

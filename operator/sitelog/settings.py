@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sitelog.core.governed import Governed
+
 
 @dataclass(frozen=True)
 class WebhookSettings:
     """Settings of `sitelog webhook`. `gate_image` is Sitelog's own, from which FL clients' pods copy the gate."""
 
-    root_namespace: str
+    governed: Governed
     port: int
     health_port: int
     certificate_dir: Path
@@ -29,10 +31,9 @@ class ControllerSettings:
     gate_role : the ClusterRole that gates in FL clients' pods get in their namespace.
     sweep_interval, published_retention, certificate_lifetime : seconds.
     max_uploads : upload Jobs that may run at a time.
-    excluded_namespaces : those that the webhook never sees; the controller leaves them alone, too.
     """
 
-    root_namespace: str
+    governed: Governed
     pod: str
     health_port: int
     certificate_secret: str
@@ -44,4 +45,3 @@ class ControllerSettings:
     published_retention: float
     certificate_lifetime: float
     max_uploads: int
-    excluded_namespaces: frozenset[str]

@@ -51,6 +51,11 @@ def test_lint_finds_nothing(control_plane: ControlPlane, chart: str) -> None:
         ('controller.sweepInterval="soon"', "sweepInterval"),
         ('image.digest="sha256:12"', "digest"),
         ("webhook.port=0", "port"),
+        ('namespaces=["Site_A"]', "namespaces"),
+        ('namespaces=["a", "a"]', "namespaces"),
+        (f"namespaces={json.dumps([f'a-{number}' for number in range(65)])}", "namespaces"),
+        ('namespaces=["a", "sitelog-system"]', "Remove sitelog-system from namespaces"),
+        ('namespaces=["kube-system"]', "Remove kube-system from namespaces"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(render: Any, value: str, complaint: str) -> None:
@@ -226,19 +231,23 @@ def test_the_crd_is_the_source_and_stays(render: Any, crd_file: Path) -> None:
     assert not [each for each in render("crds.enabled=false") if each["kind"] == "CustomResourceDefinition"]
 
 
+def rules_of(role: dict[str, Any]) -> list[tuple[str, list[str], str]]:
+    """Each as (group/resource, names it is limited to, verbs)."""
+    return [
+        (f"{group}/{resource}".lstrip("/"), rule.get("resourceNames", []), " ".join(rule["verbs"]))
+        for rule in role["rules"] or ()
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    ]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_least_privilege(render: Any, variant: str) -> None:
     objects = render(*VARIANTS[variant])
     managed = variant == "Managed"
 
     def rules(kind: str, suffix: str) -> list[tuple[str, list[str], str]]:
-        """Each as (group/resource, names it is limited to, verbs)."""
-        return [
-            (f"{group}/{resource}".lstrip("/"), rule.get("resourceNames", []), " ".join(rule["verbs"]))
-            for rule in one(objects, kind, suffix)["rules"]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-        ]
+        return rules_of(one(objects, kind, suffix))
 
     assert rules("ClusterRole", "-webhook") == [("sitelog.dev/sitelogpolicies", [], "get list watch")]
     gate = "sitelog-sitelog-system-gate"
@@ -263,6 +272,68 @@ def test_least_privilege(render: Any, variant: str) -> None:
     assert len(roles) == managed
     if managed:
         assert rules("Role", "-controller") == [("secrets", ["sitelog-webhook-certificate"], "patch update")]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_with_namespaces_every_right_on_their_objects_is_a_role_there(render: Any, variant: str) -> None:
+    everywhere = {
+        rule for role in render(*VARIANTS[variant]) if role["kind"] == "ClusterRole" for rule in _sorted(role)
+    }
+    objects = render(*VARIANTS[variant], 'namespaces=["b", "a"]')
+    namespaced = {"configmaps", "pods", "pods/log", "events", "secrets", "batch/jobs"}
+    cluster = {rule for role in objects if role["kind"] == "ClusterRole" for rule in _sorted(role)}
+    assert not {resource for resource, *_ in cluster} & (namespaced | {"rbac.authorization.k8s.io/rolebindings"})
+    assert not [resource for resource, *_ in cluster if resource.startswith("sitelog.dev/")]
+
+    for namespace in ("a", "b"):
+        here = {rule for role in _roles(objects, namespace) for rule in _sorted(role)}
+        bind = ("rbac.authorization.k8s.io/clusterroles", ("sitelog-sitelog-system-gate",), "bind")
+        expected = {rule for rule in everywhere - cluster if rule != bind}
+        test = {("sitelog.dev/sitelogpolicies", (), "create"), ("configmaps", (), "create")}
+        assert expected | {("rbac.authorization.k8s.io/roles", *bind[1:])} <= here
+        assert {rule for rule in here - expected if rule[0] in namespaced} <= test
+    own = {rule for role in _roles(objects, "sitelog-system") for rule in _sorted(role)}
+    secrets = {("secrets", (), "create"), ("secrets", ("sitelog-webhook-certificate",), "patch update")}
+    watched = {("pods", (), "list watch"), ("batch/jobs", (), "list watch")}
+    policies = {("sitelog.dev/sitelogpolicies", (), "get list watch")}
+    status = {("sitelog.dev/sitelogpolicies/status", (), "get patch update")}
+    assert own == watched | policies | status | (secrets if variant == "Managed" else set())
+    assert {each["metadata"]["namespace"] for each in objects if each["kind"] == "Role"} == {"a", "b", "sitelog-system"}
+
+
+def _roles(objects: Objects, namespace: str) -> Objects:
+    return [each for each in objects if each["kind"] == "Role" and each["metadata"]["namespace"] == namespace]
+
+
+def _sorted(role: dict[str, Any]) -> list[tuple[str, tuple[str, ...], str]]:
+    return [(resource, tuple(sorted(names)), verbs) for resource, names, verbs in rules_of(role)]
+
+
+def test_namespaces_reach_webhook_policies_and_processes(render: Any) -> None:
+    key = "kubernetes.io/metadata.name"
+
+    def selected(*values: str) -> list[tuple[str, str, list[str]]]:
+        objects = render(*values)
+        found = [each["namespaceSelector"] for each in one(objects, "MutatingWebhookConfiguration")["webhooks"]]
+        policies = [each for each in objects if each["kind"].endswith("AdmissionPolicy")]
+        found += [each["spec"]["matchConstraints"]["namespaceSelector"] for each in policies]
+        assert len(found) > 3
+        ((only,),) = {tuple(map(json.dumps, selector["matchExpressions"])) for selector in found}
+        expression = json.loads(only)
+        return [(expression["key"], expression["operator"], expression["values"])]
+
+    assert selected() == [(key, "NotIn", ["kube-system", "sitelog-system"])]
+    assert selected('namespaces=["b", "a"]') == [(key, "In", ["a", "b"])]
+    objects = render('namespaces=["b", "a"]')
+    for component in ("webhook", "controller"):
+        args = [word for word in container(objects, component)["args"] if word.startswith("--namespace=")]
+        assert args == ["--namespace=a", "--namespace=b"]
+        assert not [word for word in container(render(), component)["args"] if word.startswith("--namespace=")]
+    [let_go] = [each for each in objects if each["kind"] == "Job"]
+    [words] = [each["args"] for each in let_go["spec"]["template"]["spec"]["containers"]]
+    assert words == ["let-go", "--namespace=a", "--namespace=b"]
+    [test] = [each for each in objects if each["kind"] == "Pod"]
+    assert test["spec"]["containers"][0]["command"][-2] == "a"  # where `helm test` looks
 
 
 def test_two_releases_share_no_cluster_scoped_name(render: Any) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sitelog.core.governed import Governed
 from sitelog.core.names import GROUP, KIND, VERSION
 from sitelog.core.policy import (
     Capture,
@@ -128,7 +129,7 @@ def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(mode: str) ->
 
 
 def test_the_book_follows_the_watch() -> None:
-    book = PolicyBook("sitelog-system")
+    book = PolicyBook(Governed("sitelog-system"))
     assert not book.synced
     book.replace(
         [body({}, "a"), body({"priority": "x"}, "b"), body({"priority": "x", "logStreaming": "Forbidden"}, "c")]

@@ -1,7 +1,9 @@
 """What a process knows of the policies, where the list and the watch cross."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+from sitelog.core.governed import Governed
 from sitelog.core.policy import LogStreaming
 from sitelog.kube.client import ApiError
 from sitelog.kube.policies import PolicyBook
@@ -24,17 +26,18 @@ class Crossing:
         self._book = book
         self.lists = 0
 
-    async def list_all(self, _resource: str) -> list[dict[str, Any]]:
+    async def pages(self, _resource: str, **_: Any) -> AsyncIterator[list[dict[str, Any]]]:
         self.lists += 1
         if self.lists == 1:
             self._book.put(policy("Forbidden"))
             self._book.put(policy("Forbidden", "another"))
-            return [policy("Allowed")]
-        return [policy("Forbidden"), policy("Forbidden", "another")]
+            yield [policy("Allowed")]
+        else:
+            yield [policy("Forbidden"), policy("Forbidden", "another")]
 
 
 async def test_a_list_never_takes_back_what_the_watch_has_told() -> None:
-    book = PolicyBook("sitelog-system")
+    book = PolicyBook(Governed("sitelog-system"))
     api: Any = Crossing(book)
 
     await sync_policies(api, book)
@@ -50,16 +53,16 @@ class Failing:
         self._book = book
         self.synced_before = True
 
-    async def list_all(self, _resource: str) -> list[dict[str, Any]]:
+    async def pages(self, _resource: str, **_: Any) -> AsyncIterator[list[dict[str, Any]]]:
         self.synced_before, before = self._book.synced, self.synced_before
         if before:
             raise ApiError(503, "ServiceUnavailable", "later")
-        return []
+        yield []
 
 
 async def test_no_policy_is_an_answer_only_after_a_list(monkeypatch: Any) -> None:
     monkeypatch.setattr("sitelog.kube.watching._RETRY", 0.0)
-    book = PolicyBook("sitelog-system")
+    book = PolicyBook(Governed("sitelog-system"))
     api: Any = Failing(book)
     await sync_policies(api, book)
     assert not api.synced_before

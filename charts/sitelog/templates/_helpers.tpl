@@ -111,7 +111,7 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
   {{- include "sitelog.containerSecurity" . | nindent 2 }}
 env:
-  # Policies in this namespace apply to every namespace.
+  # Policies in this namespace apply to every governed namespace.
   - name: SITELOG_ROOT_NAMESPACE
     valueFrom:
       fieldRef:
@@ -138,13 +138,34 @@ readinessProbe:
   timeoutSeconds: 5
 {{- end }}
 
-{{/* What the admission policies and the webhook see: every namespace but the excluded ones. */}}
+{{/* Namespaces that are never governed, as JSON: Sitelog and the cluster's core start without the webhook. */}}
+{{- define "sitelog.excludedNamespaces" -}}
+{{ append .Values.webhook.excludedNamespaces .Release.Namespace | uniq | toJson }}
+{{- end }}
+
+{{/* The listed namespaces, as JSON; empty: every one that is not excluded. */}}
+{{- define "sitelog.namespaces" -}}
+{{- $excluded := include "sitelog.excludedNamespaces" . | fromJsonArray }}
+{{- range .Values.namespaces }}
+{{- if has . $excluded }}
+{{- fail (printf "Remove %s from namespaces: it is the release's own namespace, or one of webhook.excludedNamespaces" .) }}
+{{- end }}
+{{- end }}
+{{- .Values.namespaces | sortAlpha | toJson }}
+{{- end }}
+
+{{/* What the admission policies and the webhook see, by the label that the API server itself puts on each namespace. */}}
 {{- define "sitelog.governedNamespaces" -}}
 namespaceSelector:
   matchExpressions:
     - key: kubernetes.io/metadata.name
+      {{- if .Values.namespaces }}
+      operator: In
+      values: {{ include "sitelog.namespaces" . }}
+      {{- else }}
       operator: NotIn
-      values: {{ append .Values.webhook.excludedNamespaces .Release.Namespace | uniq | toJson }}
+      values: {{ include "sitelog.excludedNamespaces" . }}
+      {{- end }}
 {{- end }}
 
 {{/* CEL: whether a ConfigMap has a job configuration under a key that NVFlare looks for. */}}

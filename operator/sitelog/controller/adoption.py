@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import LogStreaming, Mode, Policy, namespaces
+from sitelog.core.policy import LogStreaming, Mode, Policy
 from sitelog.core.upload import Plan, plan_upload
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
+from sitelog.kube.lists import pages
 from sitelog.kube.pods import identity_marks, parse_job_pod
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
@@ -28,25 +29,21 @@ log = logging.getLogger(__name__)
 class Adoption:
     """Marks job pods that carry no client's name."""
 
-    def __init__(
-        self, client: KubeClient, book: PolicyBook, *, root_namespace: str, excluded: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, client: KubeClient, book: PolicyBook) -> None:
         self._client = client
         self._book = book
-        self._root_namespace = root_namespace
-        self._excluded = excluded
 
     async def look(self) -> None:
         """Look at all pods without the label, where error logs are wanted."""
-        for namespace in namespaces(filter(_wants, self._book.policies), self._root_namespace):
-            query = {"labelSelector": f"!{LABEL_CLIENT}"}
-            async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
-                for body in page:
-                    await self._look_at(body)
+        namespaces = self._book.governed.concerned(filter(_wants, self._book.policies))
+        query = {"labelSelector": f"!{LABEL_CLIENT}"}
+        async for page in pages(self._client, namespaces, ("v1", "pods"), size=_PAGE, query=query):
+            for body in page:
+                await self._look_at(body)
 
     async def _look_at(self, body: Mapping[str, Any]) -> None:
         pod = parse_job_pod(body)
-        if pod is None or pod.namespace in self._excluded:
+        if pod is None or not self._book.governed.has(pod.namespace):
             return
         force = self._book.in_force(pod.namespace, pod.labels)
         plan = plan_upload(pod, force)

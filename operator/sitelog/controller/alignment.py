@@ -16,16 +16,18 @@ from typing import Any, Final, TypeVar
 from sitelog.core.configmap import ConfigMap, Outcome
 from sitelog.core.decide import decide_any, may_concern
 from sitelog.core.names import LABEL_PUBLISHED_BY, Decision, Reason
-from sitelog.core.policy import Policy, applicable, namespaces
+from sitelog.core.policy import Policy, applicable
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
+from sitelog.kube.lists import pages
 from sitelog.kube.peers import WHOLE, Share, share
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS
 
+_CONFIGMAPS: Final = ("v1", "configmaps")
 _PAGE: Final = 50  # ConfigMaps in memory at a time: each may be a MiB
 _TOGETHER: Final = 16  # of them worked on at a time: most of it is waiting for the API server
 _SOON: Final = 15.0  # seconds after a change of the policies, by when the webhook's pods have long heard of it
@@ -49,15 +51,11 @@ class Alignment:
         client: KubeClient,
         book: PolicyBook,
         *,
-        root_namespace: str,
         retention: float,
         pod: str = "",
-        excluded: frozenset[str] = frozenset(),
     ) -> None:
-        self._excluded = excluded
         self._client = client
         self._book = book
-        self._root_namespace = root_namespace
         self._retention = retention
         self._pod = pod
         self._aligned: tuple[Policy, ...] | None = None
@@ -71,19 +69,19 @@ class Alignment:
         changed = policies != self._aligned
         if not changed and time.monotonic() < self._due:
             return
-        own = await share(self._client, self._root_namespace, self._pod)
+        own = await share(self._client, self._book.governed.root, self._pod)
         rounds = [_Round(policies, of) for of in dict.fromkeys((own, WHOLE))]
         try:
             for round_ in rounds:
-                for namespace in namespaces(policies, self._root_namespace):
-                    async for page in self._client.pages(path("v1", "configmaps", namespace), size=_PAGE):
-                        await round_.together(page, self._align)
+                namespaces = self._book.governed.concerned(policies)
+                async for page in pages(self._client, namespaces, _CONFIGMAPS, round_.unread, size=_PAGE):
+                    await round_.together(page, self._align)
         finally:
             # Only now: no configuration waits for an Event about another one.
             for round_ in rounds:
                 await round_.together(round_.events, self._record)
         self.would_be = rounds[-1].would_be
-        if not rounds[-1].failed:
+        if not rounds[-1].failed and not rounds[-1].unread:
             self._aligned = policies
             self._due = time.monotonic() + (_SOON if changed else _AGAIN)
 
@@ -97,29 +95,31 @@ class Alignment:
 
     async def remove_expired(self) -> None:
         """Delete what the gate published and nobody needs any more."""
-        resource = path("v1", "configmaps")
-        for body in await self._client.list_all(
-            resource, metadata_only=True, labelSelector=f"{LABEL_PUBLISHED_BY}=gate"
-        ):
-            metadata = body["metadata"]
-            if seconds_since(metadata["creationTimestamp"]) < self._retention:
-                continue
-            try:
-                target = path("v1", "configmaps", metadata["namespace"], metadata["name"])
-                await self._client.delete(target, uid=metadata["uid"])
-            except (NotFoundError, ConflictError):
-                continue
-            log.info("ConfigMap %s/%s: removed, it was published long ago", metadata["namespace"], metadata["name"])
+        query = {"labelSelector": f"{LABEL_PUBLISHED_BY}=gate"}
+        namespaces = self._book.governed.objects
+        async for page in pages(self._client, namespaces, _CONFIGMAPS, metadata_only=True, query=query):
+            for body in page:
+                await self._remove_if_expired(body["metadata"])
+
+    async def _remove_if_expired(self, metadata: Mapping[str, Any]) -> None:
+        if seconds_since(metadata["creationTimestamp"]) < self._retention:
+            return
+        try:
+            await self._client.delete(path(*_CONFIGMAPS, metadata["namespace"], metadata["name"]), uid=metadata["uid"])
+        except (NotFoundError, ConflictError):
+            return
+        log.info("ConfigMap %s/%s: removed, it was published long ago", metadata["namespace"], metadata["name"])
 
     async def _align(self, body: Mapping[str, Any], round_: "_Round") -> None:
         if not round_.share.has(body["metadata"]["uid"]):
             return
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))
-        if not may_concern(held) or body["metadata"]["namespace"] in self._excluded:
+        governed = self._book.governed
+        if not may_concern(held) or not governed.has(body["metadata"]["namespace"]):
             return
         configmap = stored_configmap(body)
         concerned = applicable(
-            round_.policies, root_namespace=self._root_namespace, namespace=configmap.namespace, labels=configmap.labels
+            round_.policies, root_namespace=governed.root, namespace=configmap.namespace, labels=configmap.labels
         )
         outcome = decide_any(configmap, concerned)
         subject = Subject("ConfigMap", configmap.namespace, configmap.name, body["metadata"]["uid"])
@@ -132,7 +132,7 @@ class Alignment:
             return
         metadata = {**merge.get("metadata", {}), "resourceVersion": body["metadata"]["resourceVersion"]}
         try:
-            target = path("v1", "configmaps", configmap.namespace, configmap.name)
+            target = path(*_CONFIGMAPS, configmap.namespace, configmap.name)
             await self._client.patch(target, {**merge, "metadata": metadata}, metadata_only=True)
         except NotFoundError:
             return
@@ -171,6 +171,7 @@ class _Round:
     would_be: dict[str, Counter[str]] = field(default_factory=dict)
     events: list[_Event] = field(default_factory=list)
     failed: int = 0
+    unread: dict[str, ApiError] = field(default_factory=dict)  # namespaces
 
     async def together(self, items: Iterable[T], work: "Callable[[T, _Round], Awaitable[None]]") -> None:
         """Work on several at a time; what fails is counted, and must not keep the others waiting."""

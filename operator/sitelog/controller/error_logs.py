@@ -24,6 +24,7 @@ from sitelog.core.upload import Captured, Plan, Skip, compose, plan_upload
 from sitelog.kube.client import NAMESPACE_TERMINATING, ApiError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
 from sitelog.kube.jobs import job_manifest, upload_name
+from sitelog.kube.lists import pages
 from sitelog.kube.pods import parse_event, parse_job_pod
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.times import seconds_since
@@ -65,12 +66,14 @@ class ErrorLogs:
     async def look_at_pods(self) -> None:
         """Look at all job pods that exist, and again at those that are gone and left something undone."""
         unmarked = set[str]()
-        async for page in self._client.pages(path("v1", "pods"), size=_PAGE, query={"labelSelector": LABEL_JOB}):
+        unread: dict[str, ApiError] = {}
+        namespaces, query = self._book.governed.objects, {"labelSelector": LABEL_JOB}
+        async for page in pages(self._client, namespaces, ("v1", "pods"), unread, size=_PAGE, query=query):
             for body in page:
                 if ANNOTATION_UPLOAD not in (body["metadata"].get("annotations") or {}):
                     unmarked.add(body["metadata"]["uid"])
                 await self.look_at_pod(body, gone=False)
-        self.unmarked = unmarked
+        self.unmarked = unmarked | (self.unmarked if unread else set())
         long_ago = time.monotonic() - _REMEMBERED
         self._records.forget(_REMEMBERED)
         self._following.forget(_REMEMBERED)
@@ -108,7 +111,8 @@ class ErrorLogs:
         async with self._locks.setdefault(pod.uid, asyncio.Lock()):
             force = self._book.in_force(pod.namespace, pod.labels)
             plan = plan_upload(pod, force)
-            if ANNOTATION_UPLOAD in pod.annotations or self._records.skipped(pod) or plan is None:
+            known = ANNOTATION_UPLOAD in pod.annotations or self._records.skipped(pod)
+            if known or plan is None or not self._book.governed.has(pod.namespace):
                 await release(self._client, pod)
                 return True
             end = await self._end(pod, gone=gone)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from sitelog.core.client_command import ClientCommandError
 from sitelog.core.names import GATE_INJECTED, LABEL_GATE, Reason
-from sitelog.core.policy import Gate, Mode, Policy, namespaces
+from sitelog.core.policy import Gate, Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
-from sitelog.kube.gate_bindings import bindings_path, bound_accounts, gate_binding
+from sitelog.kube.gate_bindings import BINDINGS, bindings_path, bound_accounts, gate_binding
 from sitelog.kube.gate_pods import (
     DEFAULT_ACCOUNT,
     ClientPod,
@@ -19,10 +19,13 @@ from sitelog.kube.gate_pods import (
     shared_account,
     unsupported,
 )
+from sitelog.kube.lists import denied, pages
 from sitelog.kube.policies import PolicyBook
 
 _PAGE: Final = 200
+_PODS: Final = ("v1", "pods")
 _RETRY: Final = 2.0  # seconds until a watch that failed is opened again
+_RETRY_DENIED: Final = 30.0  # the same where the controller has no right
 _INJECTED: Final = f"{LABEL_GATE}={GATE_INJECTED}"
 _UNENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -34,8 +37,8 @@ class Gates:
 
     Parameters
     ----------
-    role : the ClusterRole that gates get in their namespace, and the name of the RoleBindings.
-    excluded : namespaces in which no pod gets the gate.
+    role : the role that gates get in their namespace, and the name of the RoleBindings. A ClusterRole; where only some
+        namespaces are governed, a Role in each of them.
 
     Attributes
     ----------
@@ -47,15 +50,12 @@ class Gates:
         client: KubeClient,
         book: PolicyBook,
         *,
-        root_namespace: str,
         role: str,
-        excluded: frozenset[str] = frozenset(),
     ) -> None:
         self._client = client
         self._book = book
-        self._root_namespace = root_namespace
         self._role = role
-        self._excluded = excluded
+        self._kind = "Role" if book.governed.namespaces else "ClusterRole"
         self._binding = asyncio.Lock()
         self.missing: Mapping[str, list[str]] = {}
 
@@ -63,46 +63,65 @@ class Gates:
         """Look at all of it."""
         await self.bind()
         missing: dict[str, list[str]] = {}
-        for namespace in namespaces(filter(_asks, self._book.policies), self._root_namespace):
-            query = {"fieldSelector": _UNENDED}
-            async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
-                for body in page:
-                    await self._look_at(body, missing)
+        namespaces = self._book.governed.concerned(filter(_asks, self._book.policies))
+        query = {"fieldSelector": _UNENDED}
+        async for page in pages(self._client, namespaces, _PODS, size=_PAGE, query=query):
+            for body in page:
+                await self._look_at(body, missing)
         self.missing = missing
 
     async def follow(self) -> None:
         """Bind as soon as a pod with the gate appears: its first job may come seconds later."""
+        async with asyncio.TaskGroup() as watches:
+            for namespace in self._book.governed.objects:
+                watches.create_task(self._follow(namespace))
+
+    async def _follow(self, namespace: str) -> None:
         while True:
+            pause = _RETRY
             try:
-                async for _ in self._client.watch(path("v1", "pods"), labelSelector=_INJECTED):
+                async for _ in self._client.watch(path(*_PODS, namespace), labelSelector=_INJECTED):
                     await self.bind()
             except ApiError as error:
-                log.warning("pods with the gate are not watched, trying again in %.0f s: %s", _RETRY, error)
+                pause = _RETRY_DENIED if denied(error) else _RETRY
+                log.warning("pods with the gate are not watched, trying again in %.0f s: %s", pause, error)
             except Exception:
                 # A broken object must not end the process; the sweep looks at the others.
                 log.exception("pods with the gate are not watched, an error of ours, trying again in %.0f s", _RETRY)
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(pause)
 
     async def bind(self) -> None:
         """Give each gate its right, and take away what nobody needs any more."""
         async with self._binding:
             used: dict[str, set[str]] = {}
             wanted: dict[str, set[str]] = {}
-            for body in await self._client.list_all(path("v1", "pods"), labelSelector=_INJECTED):
-                pod = parse_client_pod(body)
-                if pod is None or pod.over or pod.account == DEFAULT_ACCOUNT or pod.namespace in self._excluded:
-                    continue
+            unread: dict[str, ApiError] = {}
+            for pod in await self._injected(unread):
                 used.setdefault(pod.namespace, set()).add(pod.account)
                 if self._policy_for(pod):
                     wanted.setdefault(pod.namespace, set()).add(pod.account)
-            named = f"metadata.name={self._role}"
-            found = await self._client.list_all(bindings_path(), fieldSelector=named)
-            stored = {body["metadata"]["namespace"]: body for body in found}
-            for namespace in sorted(wanted.keys() | stored.keys()):
+            stored = {body["metadata"]["namespace"]: body for body in await self._stored(unread)}
+            for namespace in sorted((wanted.keys() | stored.keys()) - unread.keys()):
                 accounts = wanted.get(namespace, set())
                 if before := stored.get(namespace):
                     accounts |= self._kept(before, used.get(namespace, set()))
                 await self._bring_into_line(namespace, accounts, before)
+
+    async def _injected(self, unread: dict[str, ApiError]) -> list[ClientPod]:
+        """Return the pods that may need the right."""
+        query = {"labelSelector": _INJECTED}
+        found = pages(self._client, self._book.governed.objects, _PODS, unread, query=query)
+        pods = [parse_client_pod(body) async for page in found for body in page]
+        return [pod for pod in pods if pod and not pod.over and pod.account != DEFAULT_ACCOUNT and self._governs(pod)]
+
+    async def _stored(self, unread: dict[str, ApiError]) -> list[dict[str, Any]]:
+        """Return the RoleBindings that are there."""
+        query = {"fieldSelector": f"metadata.name={self._role}"}
+        found = pages(self._client, self._book.governed.objects, BINDINGS, unread, query=query)
+        return [body async for page in found for body in page]
+
+    def _governs(self, pod: ClientPod) -> bool:
+        return self._book.governed.has(pod.namespace)
 
     def _policy_for(self, pod: ClientPod) -> Policy | None:
         """Return the policy that wants the gate in this pod."""
@@ -111,13 +130,13 @@ class Gates:
     def _kept(self, binding: Mapping[str, Any], used: set[str]) -> set[str]:
         """Return who stays: a pod that is being made anew finds its right, and one that runs on keeps it."""
         namespace = binding["metadata"]["namespace"]
-        reach = (namespace, self._root_namespace)
+        reach = (namespace, self._book.governed.root)
         if any(_asks(policy) and policy.namespace in reach for policy in self._book.policies):
             return bound_accounts(binding) - {DEFAULT_ACCOUNT}
         return bound_accounts(binding) & used
 
     async def _bring_into_line(self, namespace: str, accounts: set[str], before: Mapping[str, Any] | None) -> None:
-        after = gate_binding(namespace, self._role, accounts)
+        after = gate_binding(namespace, self._role, self._kind, accounts)
         if before and accounts and all(before.get(key) == after[key] for key in ("roleRef", "subjects")):
             return
         resource = bindings_path(namespace, self._role)
@@ -139,7 +158,7 @@ class Gates:
 
     async def _look_at(self, body: Mapping[str, Any], missing: dict[str, list[str]]) -> None:
         pod = parse_client_pod(body)
-        if pod is None or pod.over or pod.namespace in self._excluded or not (policy := self._policy_for(pod)):
+        if pod is None or pod.over or not self._governs(pod) or not (policy := self._policy_for(pod)):
             return
         subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
         if pod.bare:

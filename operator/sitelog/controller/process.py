@@ -4,11 +4,9 @@ import asyncio
 import resource
 from typing import Final
 
-import kopf
-
 from sitelog.kube.client import KubeClient
 from sitelog.kube.policies import PolicyBook
-from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, sync_policies
+from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, run_kopf, sync_policies
 from sitelog.settings import ControllerSettings
 from sitelog.telemetry.health import serve_health
 from sitelog.telemetry.metrics import POLICIES_SYNCED
@@ -37,18 +35,12 @@ async def run(settings: ControllerSettings) -> None:
     """Keep everything in line until told to stop."""
     _raise_file_limit()
     client = await KubeClient.connect()
-    book = PolicyBook(settings.root_namespace)
+    book = PolicyBook(settings.governed)
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
     records = Records(client)
     uploads = Uploads(client, book, records, at_once=settings.max_uploads)
     error_logs = ErrorLogs(client, book, uploads, records, settings.upload_image)
-    gates = Gates(
-        client,
-        book,
-        root_namespace=settings.root_namespace,
-        role=settings.gate_role,
-        excluded=settings.excluded_namespaces,
-    )
+    gates = Gates(client, book, role=settings.gate_role)
     sweeper = _sweeper(settings, client, book, error_logs, uploads, gates)
     registry = new_registry()
     keep_policies(registry, client, book, changed=sweeper.happened)
@@ -62,7 +54,7 @@ async def run(settings: ControllerSettings) -> None:
     try:
         async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_when_synced(client, book, run)) for run in (sweeper.run, gates.follow)]
-            await kopf.operator(registry=registry, settings=operator_settings, clusterwide=True, standalone=True)
+            await run_kopf(registry, operator_settings, settings.governed)
             for task in running:
                 task.cancel()
     finally:
@@ -90,17 +82,10 @@ def _sweeper(
     uploads: Uploads,
     gates: Gates,
 ) -> Sweeper:
-    alignment = Alignment(
-        client,
-        book,
-        root_namespace=settings.root_namespace,
-        retention=settings.published_retention,
-        pod=settings.pod,
-        excluded=settings.excluded_namespaces,
-    )
-    revocation = Revocation(client, book, root_namespace=settings.root_namespace, excluded=settings.excluded_namespaces)
+    alignment = Alignment(client, book, retention=settings.published_retention, pod=settings.pod)
+    revocation = Revocation(client, book)
     pending = Pending(_LINGER * settings.sweep_interval)
-    status = StatusKeeper(client, book, pending, root_namespace=settings.root_namespace)
+    status = StatusKeeper(client, book, pending)
 
     async def tell() -> None:
         if not alignment.behind:  # else the change asks for another round at once
@@ -112,7 +97,7 @@ def _sweeper(
     if settings.certificate_secret:
         looks["certificate"] = Certificates(
             client,
-            namespace=settings.root_namespace,
+            namespace=settings.governed.root,
             secret=settings.certificate_secret,
             configuration=settings.webhook_configuration,
             hosts=settings.webhook_hosts,
@@ -121,9 +106,7 @@ def _sweeper(
     looks |= {
         "alignment": alignment.look,
         "gates": gates.look,
-        "unseen job pods": Adoption(
-            client, book, root_namespace=settings.root_namespace, excluded=settings.excluded_namespaces
-        ).look,
+        "unseen job pods": Adoption(client, book).look,
         "pods": error_logs.look_at_pods,
         "upload Jobs": uploads.look,
         "job pods that stream": revocation.look,

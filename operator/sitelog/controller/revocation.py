@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from sitelog.core.names import Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, Mode, Policy, applicable, if_enforced, in_force, namespaces
+from sitelog.core.policy import InForce, Mode, Policy, applicable, if_enforced, in_force
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
+from sitelog.kube.lists import pages
 from sitelog.kube.pods import parse_job_pod, pod_may_stream
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
@@ -31,31 +32,28 @@ class Revocation:
     unstopped : their names, `namespace/name`, by the policy that forbids, at the last look.
     """
 
-    def __init__(
-        self, client: KubeClient, book: PolicyBook, *, root_namespace: str, excluded: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, client: KubeClient, book: PolicyBook) -> None:
         self._client = client
         self._book = book
-        self._root_namespace = root_namespace
-        self._excluded = excluded  # no pod there ever gets the word
         self.unstopped: Mapping[str, list[str]] = {}
 
     async def look(self) -> None:
         """Look at all job pods of the namespaces in which something is forbidden."""
         unstopped: dict[str, list[str]] = {}
-        for namespace in namespaces(filter(_forbids, self._book.policies), self._root_namespace):
-            query = {"fieldSelector": _UNENDED}
-            async for page in self._client.pages(path("v1", "pods", namespace), size=_PAGE, query=query):
-                for body in page:
-                    await self._look_at(body, unstopped)
+        namespaces = self._book.governed.concerned(filter(_forbids, self._book.policies))
+        query = {"fieldSelector": _UNENDED}
+        async for page in pages(self._client, namespaces, ("v1", "pods"), size=_PAGE, query=query):
+            for body in page:
+                await self._look_at(body, unstopped)
         self.unstopped = unstopped
 
     async def _look_at(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
         pod = parse_job_pod(body)
-        if pod is None or pod.namespace in self._excluded or not pod_may_stream(body):
+        governed = self._book.governed  # no other pod ever gets the word
+        if pod is None or not governed.has(pod.namespace) or not pod_may_stream(body):
             return
         concerned = applicable(
-            self._book.policies, root_namespace=self._root_namespace, namespace=pod.namespace, labels=pod.labels
+            self._book.policies, root_namespace=governed.root, namespace=pod.namespace, labels=pod.labels
         )
         force, rehearsed = in_force(concerned), if_enforced(concerned)
         if force.prohibits_streamer and force.governing:

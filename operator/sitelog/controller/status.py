@@ -1,5 +1,6 @@
 """The policies' status: whether each does what it says, and counts of what it did."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from typing import Any, Final
 
 from sitelog.core.names import ANNOTATION_POLICY, LABEL_DECISION, LABEL_MANAGED, Decision, Reason
 from sitelog.core.policy import LogStreaming, Mode, OnRevoke, Policy
-from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
+from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
+from sitelog.kube.lists import denied, pages
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import list_policies
 
@@ -24,6 +26,8 @@ _COUNTED: Final = (
 _WOULD_BE: Final = (*_COUNTED, Decision.REFUSED)
 _NAMED: Final = 5  # objects in a message
 _LISTED: Final = 100  # pods in the list; the schema takes no more
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,11 +54,10 @@ class _Seen:
 class StatusKeeper:
     """Keeps the status of all policies true."""
 
-    def __init__(self, client: KubeClient, book: PolicyBook, pending: Pending, *, root_namespace: str) -> None:
+    def __init__(self, client: KubeClient, book: PolicyBook, pending: Pending) -> None:
         self._client = client
         self._book = book
         self._pending = pending
-        self._root_namespace = root_namespace
 
     async def look(
         self,
@@ -83,12 +86,19 @@ class StatusKeeper:
         for body in bodies:
             key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
             # Asked after the list: what was counted since then changes the resourceVersion, and the patch fails.
-            await self._update(body, seen.get(key, _Seen()), unmarked())
+            try:
+                await self._update(body, seen.get(key, _Seen()), unmarked())
+            except ApiError as error:
+                if not denied(error):
+                    raise
+                log.warning("the status of SiteLogPolicy %s cannot be written, trying again: %s", key, error)
 
     async def _configmaps(self) -> dict[str, _Seen]:
         seen: dict[str, _Seen] = {}
-        resource = path("v1", "configmaps")
-        for body in await self._client.list_all(resource, metadata_only=True, labelSelector=LABEL_MANAGED):
+        query = {"labelSelector": LABEL_MANAGED}
+        namespaces = self._book.governed.objects
+        found = pages(self._client, namespaces, ("v1", "configmaps"), metadata_only=True, query=query)
+        for body in [body async for page in found for body in page]:
             metadata = body["metadata"]
             name = f"{metadata['namespace']}/{metadata['name']}"
             decision = (metadata.get("labels") or {}).get(LABEL_DECISION, "")
@@ -151,13 +161,13 @@ class StatusKeeper:
         """Return a policy whose prohibition reaches all or some of the objects that this one allows."""
         if policy.log_streaming is LogStreaming.FORBIDDEN:
             return None
-        reach = {policy.namespace, self._root_namespace}
+        reach = {policy.namespace, self._book.governed.root}
         forbidding = (
             other
             for other in sorted(self._book.policies, key=lambda p: p.rank)
             if other.log_streaming is LogStreaming.FORBIDDEN
             and other.mode is Mode.ENFORCE
-            and (other.namespace in reach or policy.namespace == self._root_namespace)
+            and (other.namespace in reach or policy.namespace == self._book.governed.root)
         )
         return next(forbidding, None)
 

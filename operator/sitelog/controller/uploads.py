@@ -12,6 +12,7 @@ from sitelog.core.policy import InForce, LogStreaming
 from sitelog.core.upload import Captured, Skip, compose
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.jobs import UploadJob, parse_upload_job, secret_manifest
+from sitelog.kube.lists import pages
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.metrics import UPLOADS_ACTIVE
@@ -74,11 +75,14 @@ class Uploads:
 
     async def look(self) -> None:
         """Look at all upload Jobs: conclude the finished ones, resume as many as may run."""
-        bodies = await self._client.list_all(path(_BATCH, "jobs"), labelSelector=LABEL_UPLOAD)
+        unread: dict[str, ApiError] = {}
+        namespaces, query = self._book.governed.objects, {"labelSelector": LABEL_UPLOAD}
+        found = pages(self._client, namespaces, (_BATCH, "jobs"), unread, query=query)
+        bodies = [body async for page in found for body in page]
         jobs = sorted(map(parse_upload_job, bodies), key=lambda job: (job.created_at, job.name))
         waiting: list[UploadJob] = []
         running = [job for job in jobs if not job.finished and not job.suspended]
-        self.unmarked = {job.uid for job in jobs if not job.recorded}
+        self.unmarked = {job.uid for job in jobs if not job.recorded} | (self.unmarked if unread else set())
         for job in jobs:
             try:
                 if await self._may_run(job):

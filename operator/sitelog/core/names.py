@@ -15,6 +15,7 @@ LABEL_CLIENT = f"{GROUP}/client"  # FL client name, made safe; on the same objec
 LABEL_PUBLISHED_BY = f"{GROUP}/published-by"  # "gate" on ConfigMaps that the gate created and the controller removes
 LABEL_UPLOAD = f"{GROUP}/upload"  # "true" on upload Jobs, their pods and Secrets
 LABEL_GATE = f"{GROUP}/gate"  # "injected" on FL clients' pods that the gate was put into, and on its RoleBindings
+LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"  # Kubernetes' own, on each namespace: its name
 
 # --- finalizers ---------------------------------------------------------------------------------------------------
 FINALIZER_ERROR_LOG = f"{GROUP}/error-log"  # on a job pod until its error log is captured, or known not to be wanted

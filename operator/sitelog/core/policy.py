@@ -228,12 +228,6 @@ class InForce:
         return tuple(dict.fromkeys(policy.client_name for policy in self.policies if policy.client_name))
 
 
-def namespaces(policies: Iterable[Policy], root_namespace: str) -> list[str]:
-    """Return the namespaces that these policies concern; the empty name alone stands for all."""
-    found = {policy.namespace for policy in policies}
-    return [""] if root_namespace in found else sorted(found)
-
-
 def applicable(
     policies: Iterable[Policy], *, root_namespace: str, namespace: str, labels: Mapping[str, str]
 ) -> tuple[Policy, ...]:

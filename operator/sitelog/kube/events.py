@@ -7,7 +7,7 @@ from typing import Literal
 from sitelog.core.labels import short_hash
 from sitelog.core.names import FIELD_MANAGER, Reason
 
-from .client import ConflictError, KubeClient, path
+from .client import NAMESPACE_TERMINATING, ApiError, ConflictError, KubeClient, path
 
 _MAX_MESSAGE = 1000  # the API takes 1024
 
@@ -30,7 +30,7 @@ async def record_event(
     Returns
     -------
     bool
-        Whether it was not there before.
+        Whether it was not there before, and is now: a namespace that is being deleted takes none.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     event = {
@@ -54,4 +54,8 @@ async def record_event(
         await client.create(path("v1", "events", subject.namespace), event)
     except ConflictError:
         return False  # written before
+    except ApiError as error:
+        if error.reason != NAMESPACE_TERMINATING:
+            raise
+        return False
     return True

@@ -8,17 +8,19 @@ from sitelog.core.names import GATE_INJECTED, LABEL_GATE
 from .client import path
 
 _GROUP: Final = "rbac.authorization.k8s.io"
+BINDINGS: Final = (f"{_GROUP}/v1", "rolebindings")
 
 
-def bindings_path(namespace: str = "", name: str = "") -> str:
-    """Return the path of RoleBindings; without a namespace of all."""
-    return path(f"{_GROUP}/v1", "rolebindings", namespace, name)
+def bindings_path(namespace: str, name: str = "") -> str:
+    """Return the path of RoleBindings."""
+    return path(*BINDINGS, namespace, name)
 
 
-def gate_binding(namespace: str, role: str, accounts: Collection[str]) -> dict[str, Any]:
+def gate_binding(namespace: str, role: str, kind: str, accounts: Collection[str]) -> dict[str, Any]:
     """Build the RoleBinding by which gates that run under these ServiceAccounts may publish.
 
-    It is named after the ClusterRole, so that the controller's own rights can be limited to that name.
+    It is named after the role (`kind`: ClusterRole or Role), so that the controller's own rights can be limited to that
+    name.
     """
     return {
         "apiVersion": f"{_GROUP}/v1",
@@ -28,7 +30,7 @@ def gate_binding(namespace: str, role: str, accounts: Collection[str]) -> dict[s
             "namespace": namespace,
             "labels": {"app.kubernetes.io/managed-by": "sitelog", LABEL_GATE: GATE_INJECTED},
         },
-        "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": role},
+        "roleRef": {"apiGroup": _GROUP, "kind": kind, "name": role},
         "subjects": [
             {"kind": "ServiceAccount", "name": account, "namespace": namespace} for account in sorted(accounts)
         ],

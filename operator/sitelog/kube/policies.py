@@ -4,13 +4,14 @@ The API server has checked them against the schema in `crds/` already. They are 
 check` reads policies from files, and because a policy in a cluster may be older than its schema.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from sitelog.core.durations import parse_duration
+from sitelog.core.governed import Governed
 from sitelog.core.names import GROUP, KIND, VERSION
 from sitelog.core.policy import (
     Capture,
@@ -194,21 +195,24 @@ class PolicyBook:
 
     `synced` is a state of its own: before the first list is in, nobody may take "no policy" for an answer. `synced_at`
     is when the last full list came in, as a Unix time. `changes` counts what the watch told: a list that was asked for
-    before the last change may be older than it, and must not be taken.
+    before the last change may be older than it, and must not be taken. `unread` are the namespaces whose policies could
+    not be listed at last: what is known of them stays.
     """
 
-    def __init__(self, root_namespace: str) -> None:
-        self._root_namespace = root_namespace
+    def __init__(self, governed: Governed) -> None:
+        self.governed = governed
+        self.unread: frozenset[str] = frozenset()
         self.synced = False
         self.synced_at = 0.0
         self.changes = 0
         self._policies: dict[tuple[str, str], Policy] = {}
         self._problems: dict[tuple[str, str], str] = {}
 
-    def replace(self, bodies: Sequence[Mapping[str, Any]]) -> None:
-        """Take a whole list."""
-        self._policies.clear()
-        self._problems.clear()
+    def replace(self, bodies: Sequence[Mapping[str, Any]], unread: Collection[str] = ()) -> None:
+        """Take a whole list, but for the namespaces that could not be read."""
+        self.unread = frozenset(unread)
+        self._policies = {key: policy for key, policy in self._policies.items() if key[0] in unread}
+        self._problems = {key: problem for key, problem in self._problems.items() if key[0] in unread}
         for body in bodies:
             self._put(body)
         self.synced = True
@@ -241,7 +245,7 @@ class PolicyBook:
 
     def in_force(self, namespace: str, labels: Mapping[str, str]) -> InForce:
         """Return what is in force for an object of a namespace with these labels."""
-        root = self._root_namespace
+        root = self.governed.root
         return in_force(applicable(self.policies, root_namespace=root, namespace=namespace, labels=labels))
 
     @property

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories
 
+from sitelog.core.governed import EVERYWHERE, Governed
 from sitelog.core.names import GROUP, PLURAL, VERSION
 
-from .client import ApiError, KubeClient, path
+from . import lists
+from .client import ApiError, KubeClient
 from .policies import PolicyBook
 
 _RESYNC: Final = 60.0  # seconds between full lists: a watch may miss a deletion while it reconnects
@@ -18,7 +21,19 @@ _RETRY: Final = 2.0  # seconds until a list that failed is tried again
 
 log = logging.getLogger(__name__)
 
-POLICIES: Final = path(f"{GROUP}/{VERSION}", PLURAL)
+POLICIES: Final = (f"{GROUP}/{VERSION}", PLURAL)
+
+
+class Backoffs:
+    """Seconds until kopf tries a request again: without an end, since after the last try it ends the whole process.
+
+    A namespace whose Role somebody has removed is asked again and again, and costs the others nothing.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (1, 2, 5)
+        while True:
+            yield 10
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -30,6 +45,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = Backoffs()
     settings.queueing.batch_window = 0.05  # how late a change of a policy is known
     settings.process.ultimate_exiting_timeout = 30
     return settings
@@ -74,8 +90,28 @@ def keep_policies(
         changed()
 
 
+async def run_kopf(
+    registry: kopf.OperatorRegistry,
+    settings: kopf.OperatorSettings,
+    governed: Governed,
+    memories: ResourceMemories | None = None,
+) -> None:
+    """Serve and watch until told to stop, in the namespaces in which policies are read."""
+    everywhere = governed.policies == EVERYWHERE
+    await kopf.operator(
+        registry=registry,
+        settings=settings,
+        memories=memories,
+        clusterwide=everywhere,
+        namespaces=() if everywhere else governed.policies,
+        standalone=True,
+    )
+
+
 async def list_policies(client: KubeClient, book: PolicyBook) -> list[dict[str, Any]]:
     """List all policies into the book, again where the watch told of a change meanwhile.
+
+    Of a namespace in which they may not be read, the book keeps what it has.
 
     Raises
     ------
@@ -84,9 +120,13 @@ async def list_policies(client: KubeClient, book: PolicyBook) -> list[dict[str, 
     """
     while True:
         before = book.changes
-        bodies = await client.list_all(POLICIES)
+        unread: dict[str, ApiError] = {}
+        read = lists.pages(client, book.governed.policies, POLICIES, unread)
+        bodies = [body async for page in read for body in page]
+        if error := unread.get(book.governed.root):
+            raise error  # its policies reach everybody: without them nothing is known
         if book.changes == before:
-            book.replace(bodies)
+            book.replace(bodies, unread)
             book.synced_at = time.time()
             return bodies
 

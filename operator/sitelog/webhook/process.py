@@ -1,12 +1,11 @@
 """The webhook process, put together."""
 
-import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
 from sitelog.kube.client import KubeClient
 from sitelog.kube.policies import PolicyBook
-from sitelog.kube.watching import keep_policies, kopf_settings, new_registry
+from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, run_kopf
 from sitelog.settings import WebhookSettings
 from sitelog.telemetry.health import serve_health
 from sitelog.telemetry.metrics import POLICIES_SYNCED
@@ -26,25 +25,19 @@ class NoMemories(ResourceMemories):
 async def run(settings: WebhookSettings) -> None:
     """Answer admission reviews until told to stop."""
     client = await KubeClient.connect()
-    book = PolicyBook(settings.root_namespace)
+    book = PolicyBook(settings.governed)
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
     server = AdmissionServer(
         port=settings.port, certificate_dir=settings.certificate_dir, handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS)
     )
     registry = new_registry()
     keep_policies(registry, client, book)
-    register(registry, book, settings.root_namespace, settings.gate_image)
+    register(registry, book, settings.governed.root, settings.gate_image)
     operator_settings = kopf_settings()
     operator_settings.admission.server = server
     ready = {"policies": lambda: book.synced, "listening": lambda: server.listening}
     try:
         async with serve_health(settings.health_port, ready=ready, alive={}):
-            await kopf.operator(
-                registry=registry,
-                settings=operator_settings,
-                memories=NoMemories(),
-                clusterwide=True,
-                standalone=True,
-            )
+            await run_kopf(registry, operator_settings, settings.governed, NoMemories())
     finally:
         await client.close()
