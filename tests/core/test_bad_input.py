@@ -152,7 +152,7 @@ texts = st.one_of(
 def test_no_text_makes_a_decision_fail(text: str, word: LogStreaming, form: Format, before: bool) -> None:  # noqa: FBT001
     verdict = decide(text, word, Streamer(), form, injected_before=before)
     assert (verdict.text is None) == (verdict.decision is Decision.REFUSED)
-    assert verdict.decision is not Decision.REFUSED or word is FORBIDDEN
+    assert verdict.decision is not Decision.REFUSED or word.prohibits_streamer
     assert verdict.message
     assert "\n" not in verdict.message
 

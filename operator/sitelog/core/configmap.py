@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .jobconfig import json_text
-from .jobconfig.decision import Verdict, decide, unusable
+from .jobconfig.budget import Budget, OverBudgetError
+from .jobconfig.decision import Verdict, decide, too_large, unusable
 from .jobconfig.formats import Format, format_of
 from .names import (
     ANNOTATION_CONFIG_DIGEST,
@@ -108,21 +109,34 @@ class Outcome:
     rehearsal: "Outcome | None" = None
 
 
-def decide_configmap(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
-    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`)."""
+def decide_configmap(configmap: ConfigMap, concerned: Sequence[Policy], budget: Budget | None = None) -> Outcome:
+    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`).
+
+    Parameters
+    ----------
+    configmap : the object.
+    concerned : the policies, of either mode, in rank order.
+    budget : the work that this may be. Without one it may be as much as a decision ever may; a configuration that is
+        more than that is refused where the site forbids, and left alone where it allows.
+
+    Raises
+    ------
+    OverBudgetError
+        It is more work than the budget given.
+    """
     force = in_force(concerned)
-    outcome = _decide(configmap, force)
+    outcome = _decide(configmap, force, budget)
     rehearsed = if_enforced(concerned)
     if rehearsed == force:
         return outcome
-    return with_rehearsal(outcome, _decide(configmap, rehearsed))
+    return with_rehearsal(outcome, _decide(configmap, rehearsed, budget))
 
 
-def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
+def _decide(configmap: ConfigMap, force: InForce, budget: Budget | None) -> Outcome:
     policy, configurations = force.governing, configmap.configurations
     if policy is None or not configurations:
         return Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: no policy governs it")
-    verdicts = _verdicts(configmap, configurations, policy)
+    verdicts = _verdicts(configmap, configurations, policy, budget)
     key, verdict = min(verdicts.items(), key=lambda item: _GRAVEST.index(item[1].decision))
     texts = {k: v.text for k, v in verdicts.items() if v.text is not None and v.text.encode() != configurations[k]}
     if texts and configmap.immutable:
@@ -144,7 +158,9 @@ def _decide(configmap: ConfigMap, force: InForce) -> Outcome:
     )
 
 
-def _verdicts(configmap: ConfigMap, configurations: Mapping[str, bytes], policy: Policy) -> dict[str, Verdict]:
+def _verdicts(
+    configmap: ConfigMap, configurations: Mapping[str, bytes], policy: Policy, budget: Budget | None
+) -> dict[str, Verdict]:
     """Decide each key: a streamer goes from all of them, and is added to the one that NVFlare would read."""
     prohibited = policy.log_streaming.prohibits_streamer
     keys = list(configurations) if prohibited else list(configurations)[:1]
@@ -152,20 +168,29 @@ def _verdicts(configmap: ConfigMap, configurations: Mapping[str, bytes], policy:
     other += sum(len(text.encode("utf-8", "surrogatepass")) for text in configmap.data.values())
     other += sum(map(len, configmap.binary_data.values()))
     ours = configmap.mark.get(LABEL_DECISION) == Decision.INJECTED
-    return {
-        key: _verdict(key, raw, policy, room=MAX_BYTES - other + len(raw), injected_before=ours)
-        for key, raw in configurations.items()
-        if key in keys
-    }
+    shared = budget or Budget()
+    verdicts = {}
+    for key in keys:
+        raw = configurations[key]
+        try:
+            room = MAX_BYTES - other + len(raw)
+            verdicts[key] = _verdict(key, raw, policy, shared, room=room, injected_before=ours)
+        except OverBudgetError:
+            if budget is not None:
+                raise
+            verdicts[key] = replace(too_large("", policy.log_streaming), text=None)
+    return verdicts
 
 
-def _verdict(key: str, raw: bytes, policy: Policy, *, room: int, injected_before: bool) -> Verdict:
+def _verdict(key: str, raw: bytes, policy: Policy, budget: Budget, *, room: int, injected_before: bool) -> Verdict:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         message = f"it is not UTF-8 text (byte {error.start})"
         return replace(unusable("", policy.log_streaming, Reason.NOT_UTF8, message), text=None)
-    verdict = decide(text, policy.log_streaming, policy.streamer, format_of(key), injected_before=injected_before)
+    verdict = decide(
+        text, policy.log_streaming, policy.streamer, format_of(key), injected_before=injected_before, budget=budget
+    )
     if verdict.text is None or verdict.text == text or len(verdict.text.encode()) <= room:
         return verdict
     if format_of(key) is Format.JSON:

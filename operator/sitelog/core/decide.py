@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from .configmap import CONFIG_KEYS, ConfigMap, Outcome, decide_configmap, with_rehearsal
+from .jobconfig.budget import Budget
 from .names import Decision, Reason
 from .policy import InForce, Policy, if_enforced, in_force
 from .site_resources import decide_site_resources, is_site_resources_key
@@ -13,10 +14,22 @@ def may_concern(keys: Iterable[str]) -> bool:
     return any(key in CONFIG_KEYS or is_site_resources_key(key) for key in keys)
 
 
-def decide_any(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
-    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`)."""
+def decide_any(configmap: ConfigMap, concerned: Sequence[Policy], budget: Budget | None = None) -> Outcome:
+    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`).
+
+    Parameters
+    ----------
+    configmap : the object.
+    concerned : the policies, of either mode, in rank order.
+    budget : the work that a decision about job configurations may be; without one as much as it ever may.
+
+    Raises
+    ------
+    OverBudgetError
+        It is more work than the budget given.
+    """
     if configmap.configurations:
-        return decide_configmap(configmap, concerned)
+        return decide_configmap(configmap, concerned, budget)
     force, rehearsed = in_force(concerned), if_enforced(concerned)
     outcome = _of_site(configmap, force)
     return outcome if rehearsed == force else with_rehearsal(outcome, _of_site(configmap, rehearsed))

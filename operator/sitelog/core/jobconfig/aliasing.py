@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .variables import UndecidableError
+from .undecidable import UndecidableError
 
 _GIVING: Final = re.compile(r":[^:=}]*=")  # `:a=` in an invocation: a name that gets a value, not one that is used
 

@@ -15,10 +15,12 @@ from sitelog.core.policy import LogStreaming, Streamer
 
 from . import formats, loader, streamer
 from .aliasing import refuse_aliases
+from .budget import Budget, OverBudgetError
 from .formats import Format
 from .json_text import UnreadableError
 from .loader import Component
-from .variables import Scope, UndecidableError, resolve
+from .undecidable import UndecidableError
+from .variables import Scope, resolve
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def decide(
     form: Format = Format.JSON,
     *,
     injected_before: bool = False,
+    budget: Budget | None = None,
 ) -> Verdict:
     """Decide about the text of a job configuration.
 
@@ -56,8 +59,33 @@ def decide(
     form : how the text is written.
     injected_before : the text carries Sitelog's stamp of an injection, so that an `auto_log_streamer` in it is ours to
         bring up to date.
+    budget : the work that the decision may be. Without one it may be as much as a decision ever may; what is more than
+        that cannot be decided.
+
+    Raises
+    ------
+    OverBudgetError
+        The decision is more work than the budget given.
     """
     try:
+        return _decide(text, log_streaming, parameters, form, budget or Budget(), injected_before=injected_before)
+    except OverBudgetError:
+        if budget is not None:
+            raise
+        return too_large(text, log_streaming)
+
+
+def _decide(
+    text: str,
+    log_streaming: LogStreaming,
+    parameters: Streamer,
+    form: Format,
+    budget: Budget,
+    *,
+    injected_before: bool,
+) -> Verdict:
+    try:
+        budget.spend_characters(len(text))
         if log_streaming.prohibits_streamer:
             return _strip(text, form)
         return _inject(text, form, parameters, injected_before=injected_before)
@@ -67,6 +95,11 @@ def decide(
         return unusable(text, log_streaming, Reason.UNDECIDABLE, f"it cannot be followed at {error}")
     except RecursionError:
         return unusable(text, log_streaming, Reason.TOO_DEEP, "it is nested too deep to be followed")
+
+
+def too_large(text: str, log_streaming: LogStreaming) -> Verdict:
+    """Judge a configuration about which a decision would be more work than any may be."""
+    return unusable(text, log_streaming, Reason.TOO_LARGE, "it is more than can be followed in time")
 
 
 def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: str) -> Verdict:

@@ -22,7 +22,7 @@ from sitelog.core.names import Reason
 
 from . import json_text
 from .json_text import UnreadableError
-from .variables import UndecidableError
+from .undecidable import UndecidableError
 
 # What is parsed in less than a tenth of a second: a decision parses a text up to three times. The examples inside
 # NVFlare have up to 3 KB and 350 words.

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .variables import UNKNOWN, Scope, UndecidableError, Unknown, Value, resolve
+from .undecidable import UndecidableError
+from .variables import UNKNOWN, Scope, Unknown, Value, resolve
 
 _BUILT_AT: Final = tuple(
     re.compile(pattern)

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .undecidable import UndecidableError
+
 # Set by NVFlare for each job process (ClientJsonConfigurator, `sys_vars`); they hide keys of the same name.
 SYSTEM_VARIABLES: Final = frozenset(
     (
@@ -45,10 +47,6 @@ class Unknown:
 
 
 UNKNOWN: Final = Unknown()
-
-
-class UndecidableError(Exception):
-    """The text alone does not tell what this would be."""
 
 
 class _Effort:
