@@ -1,5 +1,7 @@
 """SiteLogPolicy in the API server: what a user writes, and what the user reads."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,11 @@ CLIENT_NAME_NEEDED = (
 COURIER_NEEDED = (
     "set spec.errorLog.courierSecretName to the Secret with the courier's startup kit, which uploads error logs, or "
     "set upload to Disabled"
+)
+
+OURS = (
+    "select by a label of your own: Sitelog itself writes the labels sitelog.dev/..., and no object has them while its "
+    "webhook is down"
 )
 
 # spec -> each line that kubectl must print
@@ -54,7 +61,9 @@ REFUSED = {
     "{clientName: '..'}": [f'spec.clientName: Invalid value: "..": {CLIENT_NAME}'],
     "{priority: 1001}": ["spec.priority: Invalid value: 1001", "less than or equal to 1000"],
     "{priority: -1001}": ["spec.priority: Invalid value: -1001", "greater than or equal to -1000"],
-    "{logStreaming: allowed}": ['spec.logStreaming: Unsupported value: "allowed": supported values: "Allowed"'],
+    "{logStreaming: allowed}": [
+        'spec.logStreaming: Unsupported value: "allowed": supported values: "Allowed", "ErrorLogOnly", "Forbidden"'
+    ],
     "{mode: Audit}": ['spec.mode: Unsupported value: "Audit": supported values: "Enforce", "DryRun"'],
     "{errorLog: {upload: Enabled}}": [
         f"spec.clientName: Required value: {CLIENT_NAME_NEEDED}",
@@ -80,7 +89,12 @@ REFUSED = {
     "{selector: {matchExpressions: [{key: app, operator: In}]}}": ["list at least one entry under values"],
     "{selector: {matchExpressions: [{key: app, operator: Exists, values: [x]}]}}": ["remove values"],
     "{selector: {matchExpressions: [{key: app, operator: Like}]}}": ['Unsupported value: "Like"'],
-    "{logStreamin: Forbidden}": ['unknown field "spec.logStreamin"'],
+    "{selector: {matchLabels: {sitelog.dev/client: hospital-a}}}": [
+        f"spec.selector.matchLabels: Invalid value: {OURS}"
+    ],
+    "{selector: {matchExpressions: [{key: sitelog.dev/job, operator: Exists}]}}": [
+        f'spec.selector.matchExpressions[0].key: Invalid value: "sitelog.dev/job": {OURS}'
+    ],
 }
 
 ACCEPTED = [
@@ -88,14 +102,18 @@ ACCEPTED = [
     "{mode: DryRun, priority: -1000, clientName: Site_1.example-org}",
     "{streamer: {logFileName: job log.txt, livenessInterval: 29.999s, pollInterval: 29s999ms}}",
     "{errorLog: {courierSecretName: a.b-c, maxBytes: 943718, server: {host: '2001:db8::1', port: 8002}}}",
-    "{selector: {matchLabels: {sitelog.dev/client: hospital-a, app: ''}}}",
+    "{selector: {matchLabels: {example.com/client: hospital-a, notsitelog.dev/client: a, app: ''}}}",
+    "{logStreaming: ErrorLogOnly, selector: {}, streamer: {}, errorLog: {}, gate: Injected, onRevoke: DeletePods}",
     "{selector: {matchExpressions: [{key: app, operator: NotIn, values: [x]}, {key: a/b, operator: Exists}]}}",
 ]
 
 
-def manifest(spec: str, name: str = "hospital-a") -> str:
-    head = f"apiVersion: {names.GROUP}/{names.VERSION}\nkind: {names.KIND}\nmetadata: {{name: {name}}}\n"
-    return head + f"spec: {spec}\n"
+HEAD = f"apiVersion: {names.GROUP}/{names.VERSION}\nkind: {names.KIND}\nmetadata: {{name: hospital-a}}\n"
+
+
+def manifest(spec: str) -> str:
+    """Write a policy, Allowed if it does not say otherwise."""
+    return HEAD + "spec: " + json.dumps({"logStreaming": "Allowed", **yaml.safe_load(spec)})
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +152,7 @@ def test_defaults_are_those_of_the_decisions(try_policy: Any) -> None:
     assert default.streamer.liveness_interval == 10
     assert default.streamer.poll_interval == 0.5
     assert try_policy("{errorLog: {}}") == {
-        "logStreaming": default.log_streaming.value,
+        "logStreaming": "Allowed",
         "mode": default.mode.value,
         "priority": default.priority,
         "onRevoke": default.on_revoke.value,
@@ -157,10 +175,66 @@ def test_without_an_error_log_section_the_policy_says_nothing_about_it(try_polic
     assert "errorLog" not in try_policy("{}")
 
 
-def test_the_spec_must_be_there(control_plane: ControlPlane) -> None:
-    head = manifest("").removesuffix("spec: \n")
-    with pytest.raises(CommandError, match="spec: Required value"):
-        control_plane.kubectl("create", "--dry-run=server", "--filename=-", input=head)
+@pytest.mark.parametrize(
+    ("spec", "missing"),
+    [
+        ("", "spec"),
+        ("spec: {}", "spec.logStreaming"),
+        ("spec: {logStreeming: Forbidden}", "spec.logStreaming"),
+        ("spec: {loggStreaming: Forbidden, mode: DryRun}", "spec.logStreaming"),
+    ],
+)
+def test_nobody_allows_by_saying_nothing(control_plane: ControlPlane, spec: str, missing: str) -> None:
+    for how in ("strict", "ignore"):
+        with pytest.raises(CommandError, match=f"{missing}: Required value"):
+            control_plane.kubectl("create", "--dry-run=server", "--filename=-", f"--validate={how}", input=HEAD + spec)
+
+
+OBJECTS = {
+    "spec": ("{mood: DryRun}", "spec", "onRevoke"),
+    "selector": ("{selector: {matchLabel: {a: b}}}", "spec.selector", "matchLabels"),
+    "expression": (
+        "{selector: {matchExpressions: [{key: a, operator: Exists, vals: []}]}}",
+        "spec.selector.matchExpressions[0]",
+        "values",
+    ),
+    "streamer": ("{streamer: {filename: error_log.txt}}", "spec.streamer", "logFileName"),
+    "errorLog": ("{errorLog: {uplaod: Enabled}}", "spec.errorLog", "upload"),
+    "server": ("{errorLog: {server: {host: a, port: 1, prot: 2}}}", "spec.errorLog.server", "port"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_misspelt_field_is_refused_whoever_sends_it(control_plane: ControlPlane, name: str) -> None:
+    spec, place, known = OBJECTS[name]
+    for how in ("strict", "ignore"):
+        with pytest.raises(CommandError) as refusal:
+            control_plane.kubectl(
+                "create", "--dry-run=server", "--filename=-", f"--validate={how}", input=manifest(spec)
+            )
+        assert f"{place}: Invalid value: correct the name of a field, or remove the field: " in str(refusal.value)
+        assert known in str(refusal.value)
+
+
+def test_every_object_of_the_spec_knows_its_fields(crd: dict[str, Any]) -> None:
+    """A new field has to be named in the rule and in the message of its object."""
+
+    def walk(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if "properties" in schema:
+            yield schema
+        for field in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else ())):
+            yield from walk(field)
+
+    [version] = crd["spec"]["versions"]
+    objects = list(walk(version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
+    assert len(objects) == len(OBJECTS)
+    for schema in objects:
+        assert schema["x-kubernetes-preserve-unknown-fields"] is True
+        [rule] = [
+            each for each in schema["x-kubernetes-validations"] if each["rule"].startswith("size(dyn(self)) == [")
+        ]
+        assert set(re.findall(r"has\(self\.(\w+)\)", rule["rule"])) == set(schema["properties"])
+        assert set(re.findall(r"\w+", rule["message"].partition(": ")[2])) >= set(schema["properties"])
 
 
 def test_the_names_are_those_of_the_code(crd: dict[str, Any]) -> None:
@@ -200,7 +274,10 @@ def test_every_field_is_described_and_bounded(crd: dict[str, Any]) -> None:
 
 
 def test_explain_speaks(control_plane: ControlPlane) -> None:
-    assert "any Forbidden wins" in control_plane.kubectl("explain", "slp.spec.logStreaming").replace("\n    ", " ")
+    assert "the strictest wins" in control_plane.kubectl("explain", "slp.spec.logStreaming").replace("\n    ", " ")
+    assert "The default log.txt" in control_plane.kubectl("explain", "slp.spec.streamer.logFileName").replace(
+        "\n    ", " "
+    )
     assert "livenessInterval" in control_plane.kubectl("explain", "slp", "--recursive")
 
 
@@ -215,7 +292,7 @@ def test_kubectl_get_shows_what_the_controller_counted(control_plane: ControlPla
     control_plane.kubectl("patch", here, "slp/hospital-a", "--subresource=status", "--type=merge", f"--patch={status}")
 
     header, row = control_plane.kubectl("get", "sitelog", here).splitlines()
-    assert header.split() == ["NAME", "MODE", "STREAMING", "INJECTED", "STRIPPED", "UPLOADS", "READY", "AGE"]
+    assert header.split() == ["NAME", "MODE", "STREAMING", "INJECTED", "STRIPPED", "UPLOADED", "READY", "AGE"]
     assert row.split()[:-1] == ["hospital-a", "DryRun", "Forbidden", "3", "4", "5000000000", "True"]
     header, row = control_plane.kubectl("get", "slp", here, "--output=wide").splitlines()
     assert header.split()[-3:] == ["CLIENT", "REASON", "MESSAGE"]

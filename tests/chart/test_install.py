@@ -222,7 +222,9 @@ def test_a_release_that_brings_the_crd_leaves_it_behind(
     control_plane: ControlPlane, chart: str, owners: None, release_namespace: str
 ) -> None:
     here = f"--namespace={release_namespace}"
-    policy = "apiVersion: sitelog.dev/v1alpha1\nkind: SiteLogPolicy\nmetadata: {name: kept}\nspec: {}\n"
+    policy = (
+        "apiVersion: sitelog.dev/v1alpha1\nkind: SiteLogPolicy\nmetadata: {name: kept}\nspec: {logStreaming: Allowed}\n"
+    )
     control_plane.helm("install", "owner", chart, here, "--take-ownership")
     control_plane.kubectl("create", here, "--filename=-", input=policy)
 

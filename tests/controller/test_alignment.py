@@ -134,7 +134,11 @@ def test_what_cannot_be_brought_into_line_is_said_and_keeps_nothing_else_waiting
 
 def test_the_status_says_what_is_in_force(installation: Installation, namespace: str) -> None:
     installation.policy(namespace, "allows", logStreaming="Allowed", priority=5)
-    assert ready(installation, namespace, "allows")[:2] == ("True", "InForce")
+    assert ready(installation, namespace, "allows") == (
+        "True",
+        "InForce",
+        "log streaming is Allowed: jobs that declare no log streaming of their own stream log.txt",
+    )
     installation.policy(namespace, "rehearses", logStreaming="Forbidden", mode="DryRun")
     assert ready(installation, namespace, "rehearses") == (
         "True",
@@ -143,10 +147,18 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
     )
     assert ready(installation, namespace, "allows")[1] == "InForce"
 
+    installation.policy(namespace, "restricts", logStreaming="ErrorLogOnly")
+    message = f"SiteLogPolicy {namespace}/restricts says ErrorLogOnly, and the stricter word wins"
+    wait_for(lambda: ready(installation, namespace, "allows")[2] == message, 20, "the stricter policy's word")
+    assert ready(installation, namespace, "restricts")[2] == (
+        "log streaming is ErrorLogOnly: no live log; this policy has no errorLog.upload Enabled"
+    )
+
     installation.policy(namespace, "forbids", logStreaming="Forbidden")
-    wait_for(lambda: ready(installation, namespace, "allows")[1] == "Overridden", 20, "the other policy's word")
-    message = f"SiteLogPolicy {namespace}/forbids forbids log streaming, and a prohibition wins"
-    assert ready(installation, namespace, "allows") == ("True", "Overridden", message)
+    wait_for(lambda: "forbids says" in ready(installation, namespace, "restricts")[2], 20, "the strictest word")
+    message = f"SiteLogPolicy {namespace}/forbids says Forbidden, and the stricter word wins"
+    for name in ("allows", "restricts"):
+        assert ready(installation, namespace, name) == ("True", "Overridden", message)
     assert ready(installation, namespace, "forbids")[1] == "InForce"
     (condition,) = installation.status(namespace, "forbids")["conditions"]
     assert datetime.now(UTC) - datetime.fromisoformat(condition["lastTransitionTime"]) < timedelta(minutes=1)

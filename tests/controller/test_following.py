@@ -1,13 +1,15 @@
 """Error logs that a sidecar copies: followed while the job runs, and safe before the pod may go."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from sitelog.core.names import SIDECAR
+from sitelog.core.names import FORBIDDING_WORD, LABEL_DECISION, SIDECAR
+from support.configurations import STREAMER
 from support.controllers import Controllers
-from support.installation import Installation
+from support.installation import Installation, configmap
 from support.job_pods import BROKEN, LOG, received
 from support.kubelet import PlayedKubelet
 from support.kubelet_hand import pod_path
@@ -70,6 +72,27 @@ def test_the_very_file_arrives_and_the_record_that_the_job_could_not_write(
     assert received(uploader, "caught") == WHOLE
     for name in ("code", "caught"):
         wait_for(lambda: not governed.held(name), 20, f"{name} to be let go")  # noqa: B023 - at once
+
+
+def test_where_only_the_error_log_may_leave_it_leaves_after_the_end_and_nothing_before(
+    installation: Installation, governed: SidecarPods, uploader: StandInUploader, spec: dict[str, Any]
+) -> None:
+    namespace = governed.namespace
+    installation.policy(namespace, **{**spec, "logStreaming": "ErrorLogOnly"})
+    streaming = {"components": [{"id": "s", "path": STREAMER}]}
+    stored = governed.api.create(f"/api/v1/namespaces/{namespace}/configmaps", configmap(namespace, "job", streaming))
+    assert stored["metadata"]["labels"][LABEL_DECISION] == "Stripped"
+    assert json.loads(stored["data"]["config_fed_client.json"]) == {"components": []}
+
+    pod = governed.begin("quiet", OUTPUT)
+    assert pod["spec"]["containers"][0]["args"][-1] == FORBIDDING_WORD
+    assert governed.held("quiet")
+    governed.wait_followed("quiet")
+    assert uploader.stored("quiet") == []
+    governed.end("quiet", 3)
+
+    assert received(uploader, "quiet").startswith(WHOLE)
+    assert governed.wait("quiet", "Uploaded").startswith("ErrorLogUploaded: ")
 
 
 def test_a_job_without_errors_sends_nothing_and_may_go(governed: SidecarPods, uploader: StandInUploader) -> None:

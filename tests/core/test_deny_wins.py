@@ -20,7 +20,7 @@ prohibitions = st.builds(
     Policy,
     namespace=st.sampled_from([ROOT, HERE]),
     name=st.just("forbids"),
-    log_streaming=st.just(LogStreaming.FORBIDDEN),
+    log_streaming=st.sampled_from([LogStreaming.ERROR_LOG_ONLY, LogStreaming.FORBIDDEN]),
     priority=st.integers(-3, 3),
     selector=selectors,
 )
@@ -48,7 +48,7 @@ argvs = st.sampled_from(
 def enforced_prohibition(some: list[Policy], mine: dict[str, str]) -> bool:
     """By the words of the documentation, not by the code under test."""
     return any(
-        policy.log_streaming is LogStreaming.FORBIDDEN
+        policy.log_streaming is not LogStreaming.ALLOWED
         and policy.mode is Mode.ENFORCE
         and policy.namespace in (ROOT, HERE)
         and policy.selector.matches(mine)
@@ -57,7 +57,7 @@ def enforced_prohibition(some: list[Policy], mine: dict[str, str]) -> bool:
 
 
 def without_allowing(some: list[Policy]) -> list[Policy]:
-    return [policy for policy in some if policy.log_streaming is LogStreaming.FORBIDDEN]
+    return [policy for policy in some if policy.log_streaming is not LogStreaming.ALLOWED]
 
 
 def outcome(data: dict[str, str], some: list[Policy], mine: dict[str, str]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Which policies are in force: any Forbidden wins, and rank gives the parameters."""
+"""Which policies are in force: the strictest word wins, and rank gives the parameters."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from sitelog.core.policy import (
 )
 from support.policies import HERE, ROOT, labels, many
 
-FORBIDDEN = LogStreaming.FORBIDDEN
+ALLOWED, ERROR_LOG_ONLY, FORBIDDEN = LogStreaming
 
 
 def force(some: Sequence[Policy], mine: dict[str, str]) -> InForce:
@@ -28,13 +28,11 @@ def force(some: Sequence[Policy], mine: dict[str, str]) -> InForce:
 
 
 @given(many, labels)
-def test_any_prohibition_wins_and_none_is_invented(some: list[Policy], mine: dict[str, str]) -> None:
+def test_the_strictest_word_wins_and_none_is_invented(some: list[Policy], mine: dict[str, str]) -> None:
     reach = [p for p in some if p.namespace in (ROOT, HERE) and p.selector.matches(mine) and p.mode is Mode.ENFORCE]
     word = force(some, mine).log_streaming
-    if not reach:
-        assert word is None
-    else:
-        assert (word is FORBIDDEN) == any(policy.log_streaming is FORBIDDEN for policy in reach)
+    said = {policy.log_streaming for policy in reach}
+    assert word is next((each for each in (FORBIDDEN, ERROR_LOG_ONLY, ALLOWED) if each in said), None)
 
 
 @given(many, labels, st.randoms())
@@ -45,14 +43,14 @@ def test_the_order_in_which_policies_arrive_does_not_matter(some: list[Policy], 
 
 
 @given(many, labels)
-def test_among_those_that_allow_the_first_in_rank_gives_the_parameters(
+def test_among_those_of_the_same_word_the_first_in_rank_gives_the_parameters(
     some: list[Policy], mine: dict[str, str]
 ) -> None:
     found = force(some, mine)
-    if found.log_streaming is LogStreaming.ALLOWED and found.governing:
-        best = found.governing
-        assert all(best.priority >= policy.priority for policy in found.policies)
-        equals = [policy for policy in found.policies if policy.priority == best.priority]
+    if best := found.governing:
+        same = [policy for policy in found.policies if policy.log_streaming is best.log_streaming]
+        assert all(best.priority >= policy.priority for policy in same)
+        equals = [policy for policy in same if policy.priority == best.priority]
         assert all(best.created <= policy.created for policy in equals)
 
 
@@ -112,3 +110,43 @@ def test_error_log_and_clients_come_from_all_policies_in_force() -> None:
     assert found.client_names == ("site-1", "site-2")
     assert found.error_log == ErrorLog(upload=True)
     assert (InForce().error_log, InForce().client_names, InForce().governing) == (None, (), None)
+
+
+UPLOAD, KEEP = ErrorLog(upload=True), ErrorLog()
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([Policy(HERE, "lax", priority=9, error_log=UPLOAD)], UPLOAD),
+        ([Policy(HERE, "lax", priority=9, error_log=UPLOAD), Policy(HERE, "says", error_log=KEEP)], UPLOAD),
+        (
+            [
+                Policy(HERE, "lax", priority=9, error_log=UPLOAD),
+                Policy(HERE, "keeps", log_streaming=ERROR_LOG_ONLY, priority=-9, error_log=KEEP),
+            ],
+            KEEP,
+        ),
+        (
+            [
+                Policy(HERE, "keeps", log_streaming=ERROR_LOG_ONLY, priority=1, error_log=KEEP),
+                Policy(HERE, "sends", log_streaming=ERROR_LOG_ONLY, priority=2, error_log=UPLOAD),
+            ],
+            UPLOAD,
+        ),
+        ([], None),
+    ],
+    ids=["a laxer one says it", "the first of two", "a stricter one is asked first", "the higher priority", "nobody"],
+)
+def test_the_strictest_that_speaks_of_error_logs_says_what_becomes_of_them(
+    others: list[Policy], expected: ErrorLog | None
+) -> None:
+    silent = Policy(ROOT, "silent", log_streaming=ERROR_LOG_ONLY, priority=5)
+    found = force([*others, silent], {})
+    assert found.log_streaming is ERROR_LOG_ONLY
+    assert found.error_log == expected
+
+
+def test_each_word_is_stricter_than_the_one_before() -> None:
+    found = [(word.prohibits_streamer, word.allows_error_log, word.strictness) for word in LogStreaming]
+    assert found == [(False, True, 0), (True, True, 1), (True, False, 2)]

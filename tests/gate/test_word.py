@@ -23,7 +23,7 @@ from support.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, published,
 from support.wait import wait_for
 
 Sites = Callable[..., GatedSite]
-ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN
+ALLOWED, ERROR_LOG_ONLY, FORBIDDEN = LogStreaming
 WITHOUT_STREAMER = json.dumps({"format_version": 2, "executors": [], "components": []})
 
 
@@ -40,6 +40,10 @@ def silent(*_: str) -> LogStreaming | None:
     [
         (ALLOWED, ALLOWED, True),
         (ALLOWED, FORBIDDEN, False),
+        (ALLOWED, ERROR_LOG_ONLY, False),
+        (ERROR_LOG_ONLY, ERROR_LOG_ONLY, False),
+        (ERROR_LOG_ONLY, ALLOWED, True),
+        (ERROR_LOG_ONLY, None, False),
         (ALLOWED, None, True),
         (FORBIDDEN, FORBIDDEN, False),
         (FORBIDDEN, ALLOWED, True),
@@ -58,7 +62,9 @@ def test_what_the_cluster_says_now_counts(
 
 
 @pytest.mark.parametrize("fail_closed", [True, False], ids=["Fail", "Ignore"])
-@pytest.mark.parametrize(("at_deployment", "allowed"), [(ALLOWED, True), (FORBIDDEN, False), (None, True)])
+@pytest.mark.parametrize(
+    ("at_deployment", "allowed"), [(ALLOWED, True), (ERROR_LOG_ONLY, False), (FORBIDDEN, False), (None, True)]
+)
 def test_while_the_cluster_is_silent_the_deployments_word_holds(
     at_deployment: LogStreaming | None, *, allowed: bool, fail_closed: bool
 ) -> None:
@@ -166,23 +172,29 @@ def then_upload_a_marker(here: GatedSite, uploads: list[str]) -> None:
     assert uploads == ["marker"]
 
 
+@pytest.mark.parametrize("turned", [ERROR_LOG_ONLY, FORBIDDEN])
 def test_a_policy_turned_while_the_job_runs_counts_at_its_end(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str], control_plane: ControlPlane
+    site: Sites,
+    obeying: Callable[[Words], None],
+    uploads: list[str],
+    control_plane: ControlPlane,
+    turned: LogStreaming,
 ) -> None:
     here = site(where.UNGOVERNED)
     obeying(here.words)
-    fail_a_job(here, "job-turned")
+    job = f"job-turned-{turned.value}"
+    fail_a_job(here, job)
     (configmap,) = [
         item
         for item in published(control_plane, where.UNGOVERNED)
-        if item["metadata"]["annotations"]["sitelog.dev/job-id"] == "job-turned"
+        if item["metadata"]["annotations"]["sitelog.dev/job-id"] == job
     ]
 
-    stamp(control_plane, configmap, FORBIDDEN)
-    fire(here, EventType.JOB_COMPLETED, "job-turned")
+    stamp(control_plane, configmap, turned)
+    fire(here, EventType.JOB_COMPLETED, job)
 
     then_upload_a_marker(here, uploads)
-    assert here.words.of("job-turned") is FORBIDDEN
+    assert here.words.of(job) is turned
 
 
 def test_a_parent_that_has_restarted_finds_the_word_in_the_cluster(

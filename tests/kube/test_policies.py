@@ -22,11 +22,17 @@ from sitelog.kube.policies import PolicyBook, PolicyError, parse_policy
 
 
 def body(spec: Any, name: str = "site", namespace: str = "fl") -> dict[str, Any]:
+    """Make a policy; a spec without a word gets Allowed."""
+    spec = {"logStreaming": "Allowed", **spec} if isinstance(spec, dict) else spec
+    return exactly(spec, name, namespace)
+
+
+def exactly(spec: Any, name: str = "site", namespace: str = "fl") -> dict[str, Any]:
     metadata = {"name": name, "namespace": namespace, "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z"}
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": metadata, "spec": spec}
 
 
-def test_an_empty_policy_has_the_seeds_defaults() -> None:
+def test_a_policy_that_says_no_more_than_its_word_has_the_seeds_defaults() -> None:
     assert parse_policy(body({})) == Policy("fl", "site", 2, "2026-01-01T00:00:00Z")
 
 
@@ -82,8 +88,15 @@ BAD = {
     ),
     "a file elsewhere": ({"streamer": {"logFileName": "../log.txt"}}, "spec.streamer.logFileName: "),
     "a file that is none": ({"streamer": {"logFileName": ".."}}, "logFileName must be the name of a file"),
-    "another word": ({"logStreaming": "allowed"}, "spec.logStreaming: Input should be 'Allowed' or 'Forbidden'"),
-    "a field that is unknown": ({"logStreamin": "Forbidden"}, "spec.logStreamin: "),
+    "another word": (
+        {"logStreaming": "allowed"},
+        "spec.logStreaming: Input should be 'Allowed', 'ErrorLogOnly' or 'Forbidden'",
+    ),
+    "a word that is none": ({"logStreaming": ["Forbidden"]}, "spec.logStreaming: "),
+    "a field that is unknown": (
+        {"errorLog": {"uplaod": "Enabled"}},
+        "spec.errorLog.uplaod: SiteLogPolicy has no such field; correct its name or remove it",
+    ),
     "an upload without a courier": (
         {"clientName": "a", "errorLog": {"upload": "Enabled"}},
         "spec.errorLog: upload Enabled needs courierSecretName",
@@ -111,6 +124,32 @@ def test_a_bad_policy_is_named_with_its_field(name: str) -> None:
     assert refusal.value.fallback is None
 
 
+@pytest.mark.parametrize("spec", [{}, None, {"logStreeming": "Forbidden"}, {"mode": "DryRun"}])
+def test_nobody_allows_by_saying_nothing(spec: Any) -> None:
+    with pytest.raises(PolicyError, match=r"spec\.logStreaming: it is required") as refusal:
+        parse_policy(exactly(spec))
+    assert refusal.value.fallback is None, "and nobody forbids so either"
+
+
+OURS = [
+    {"matchLabels": {"sitelog.dev/client": "site-1"}},
+    {"matchExpressions": [{"key": "sitelog.dev/job", "operator": "Exists"}]},
+]
+
+
+@pytest.mark.parametrize("selector", OURS)
+def test_a_selector_on_labels_that_sitelog_writes_is_none(selector: dict[str, Any]) -> None:
+    with pytest.raises(
+        PolicyError, match=r"spec\.selector\.match.*: Sitelog itself writes the labels sitelog\.dev/"
+    ) as no:
+        parse_policy(body({"selector": selector}))
+    assert no.value.fallback is None
+    with pytest.raises(PolicyError) as no:
+        parse_policy(body({"selector": selector, "logStreaming": "Forbidden"}))
+    assert no.value.fallback
+    assert no.value.fallback.selector == Selector(), "the pods that it is meant for have no such label yet"
+
+
 @pytest.mark.parametrize("change", [{"apiVersion": "v1"}, {"kind": "ConfigMap"}, {"apiVersion": None}])
 def test_another_kind_is_no_policy(change: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match=r"'fl/site' is no SiteLogPolicy of sitelog.dev/v1alpha1"):
@@ -118,13 +157,14 @@ def test_another_kind_is_no_policy(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["Enforce", "DryRun"])
-def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(mode: str) -> None:
-    spec = {"logStreaming": "Forbidden", "mode": mode, "selector": {"matchLabels": {"a": 1}}, "priority": "high"}
+@pytest.mark.parametrize("word", [word for word in LogStreaming if word.prohibits_streamer])
+def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(word: LogStreaming, mode: str) -> None:
+    spec = {"logStreaming": word.value, "mode": mode, "selector": {"matchLabels": {"a": 1}}, "priority": "high"}
     with pytest.raises(PolicyError) as refusal:
         parse_policy(body(spec))
     kept = refusal.value.fallback
     assert kept is not None
-    assert (kept.key, kept.log_streaming, kept.mode) == ("fl/site", LogStreaming.FORBIDDEN, Mode(mode))
+    assert (kept.key, kept.log_streaming, kept.mode) == ("fl/site", word, Mode(mode))
     assert kept.selector.matches({"anything": "else"}), "with the widest selector"
 
 

@@ -60,12 +60,12 @@ class Installation:
     # --- what tests do with it ----------------------------------------------------------------------------------------
 
     def policy(self, namespace: str, name: str = "site", **spec: Any) -> None:
-        """Apply a policy, and wait until the webhook's pods know it."""
+        """Apply a policy, Allowed if `spec` does not say otherwise, and wait until the webhook's pods know it."""
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,
             "metadata": {"name": name, "namespace": namespace},
-            "spec": spec,
+            "spec": {"logStreaming": "Allowed", **spec},
         }
         self.control_plane.api.apply(_policy_path(namespace, name), body)
         self.wait_in_force(namespace, name)
@@ -132,7 +132,7 @@ class Installation:
             if stamp.get(ANNOTATION_POLICY) == f"{metadata['namespace']}/{metadata['name']}":
                 if stamp[ANNOTATION_POLICY_GENERATION] != str(metadata["generation"]):
                     return False
-            elif stamp.get(ANNOTATION_LOG_STREAMING) not in {spec["logStreaming"], "Forbidden"}:
+            elif stamp.get(ANNOTATION_LOG_STREAMING) not in _AT_LEAST[spec["logStreaming"]]:
                 return False
         return True
 
@@ -141,6 +141,14 @@ class Installation:
         port = self.kubelet.local_port(metadata["namespace"], metadata["name"], "health")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=10) as answer:
             return answer.read().decode()
+
+
+# What decides about an object of a policy's namespace, be it that policy or a stricter one.
+_AT_LEAST = {
+    "Allowed": {"Allowed", "ErrorLogOnly", "Forbidden"},
+    "ErrorLogOnly": {"ErrorLogOnly", "Forbidden"},
+    "Forbidden": {"Forbidden"},
+}
 
 
 def _policy_path(namespace: str, name: str) -> str:

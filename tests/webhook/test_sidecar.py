@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.names import FINALIZER_ERROR_LOG, SIDECAR
+from sitelog.core.names import FINALIZER_ERROR_LOG, FORBIDDING_WORD, SIDECAR
 from sitelog.kube.sidecar import sidecar
 from support.control_plane_api import Json
 from support.installation import Installation
@@ -73,6 +73,19 @@ def test_a_job_pod_gets_the_sidecar_and_is_held(installation: Installation, here
     assert stored["metadata"]["labels"]["sitelog.dev/client"] == "site-1"
 
 
+def test_where_only_the_error_log_may_leave_it_gets_the_word_too(installation: Installation, namespace: str) -> None:
+    installation.policy(namespace, logStreaming="ErrorLogOnly", clientName="site-1", errorLog=ENABLED)
+    pod = job_pod("launched")
+    pod["spec"]["initContainers"] = [{**pod["spec"]["containers"][0], "name": "first"}]
+    stored, said = create(installation, namespace, pod)
+
+    assert said == "pod/launched created\n"
+    assert finalizers(stored) == [FINALIZER_ERROR_LOG]
+    assert init_names(stored) == ["first", SIDECAR]
+    for container in (stored["spec"]["initContainers"][0], stored["spec"]["containers"][0]):
+        assert container["args"][-1] == FORBIDDING_WORD
+
+
 def test_where_the_containers_output_is_enough_it_is_held_only(installation: Installation, namespace: str) -> None:
     installation.policy(namespace, clientName="site-1", errorLog={**ENABLED, "capture": "ContainerLog"})
     stored, said = create(installation, namespace, job_pod("launched"))
@@ -99,10 +112,11 @@ def test_where_a_sidecar_could_read_nothing_it_is_held_and_its_owner_is_told(
         {"clientName": "site-1", "errorLog": {"upload": "Disabled"}},
         {"clientName": "site-1"},
         {"clientName": "site-1", "logStreaming": "Forbidden", "errorLog": ENABLED},
+        {"clientName": "site-1", "logStreaming": "ErrorLogOnly"},
         {"clientName": "site-2", "errorLog": ENABLED},
         {"clientName": "site-1", "mode": "DryRun", "errorLog": ENABLED},
     ],
-    ids=["disabled", "unsaid", "forbidden", "foreign", "rehearsed"],
+    ids=["disabled", "unsaid", "forbidden", "unsaid-error-log-only", "foreign", "rehearsed"],
 )
 def test_a_pod_whose_error_log_is_not_sent_gets_neither(
     installation: Installation, namespace: str, spec: dict[str, Any]

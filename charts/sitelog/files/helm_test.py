@@ -10,7 +10,7 @@ import time
 from kubernetes import client, config
 
 namespace, name = sys.argv[1:]
-labels = {"sitelog.dev/helm-test": "true"}
+labels = {"sitelog-helm-test": "true"}  # a policy cannot select by Sitelog's own labels
 policy = {
     "apiVersion": "sitelog.dev/v1alpha1",
     "kind": "SiteLogPolicy",

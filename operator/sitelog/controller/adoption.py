@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import LogStreaming, Mode, Policy
+from sitelog.core.policy import Mode, Policy
 from sitelog.core.upload import Plan, plan_upload
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
@@ -64,7 +64,7 @@ class Adoption:
 
 def _wants(policy: Policy) -> bool:
     enabled = policy.error_log is not None and policy.error_log.upload
-    return enabled and policy.mode is Mode.ENFORCE and policy.log_streaming is LogStreaming.ALLOWED
+    return enabled and policy.mode is Mode.ENFORCE and policy.log_streaming.allows_error_log
 
 
 def _is_history(pod: JobPod, policy: Policy) -> bool:

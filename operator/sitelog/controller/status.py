@@ -16,6 +16,8 @@ from sitelog.kube.watching import list_policies
 
 from .ledger import Pending, policy_path
 
+log = logging.getLogger(__name__)
+
 _COUNTED: Final = (
     Decision.INJECTED,
     Decision.DECLARED,
@@ -130,11 +132,15 @@ class StatusKeeper:
             await self._client.patch(policy_path(f"{metadata['namespace']}/{metadata['name']}", "status"), change)
         except (ConflictError, NotFoundError):
             return  # it has changed meanwhile: the next look sees that
+        except ApiError as error:  # the others' turn all the same
+            log.warning("SiteLogPolicy %s/%s: %s: %s", metadata["namespace"], metadata["name"], message, error)
 
     def _ready(self, namespace: str, name: str, seen: _Seen) -> tuple[str, Reason, str]:  # noqa: PLR0911 - one a reason
+        policy = next((p for p in self._book.policies if (p.namespace, p.name) == (namespace, name)), None)
         if problem := self._book.problem(namespace, name):
-            return "False", Reason.SPEC_INVALID, f"{problem}; correct the field, until then it does not count"
-        policy = next(p for p in self._book.policies if (p.namespace, p.name) == (namespace, name))
+            return "False", Reason.SPEC_INVALID, f"{problem}; correct the field, {_meanwhile(policy)}"
+        if policy is None:  # gone since it was listed
+            return "Unknown", Reason.NO_POLICY, "it was deleted"
         if seen.stuck:
             shown = _some(seen.stuck)
             message = f"stored before and cannot be brought into line: {shown}; delete them"
@@ -151,25 +157,47 @@ class StatusKeeper:
         if policy.mode is Mode.DRY_RUN:
             return "True", Reason.DRY_RUN, "nothing is changed or refused; warnings and wouldBe tell what would be"
         if over := self._overriding(policy):
-            return "True", Reason.OVERRIDDEN, f"SiteLogPolicy {over.key} forbids log streaming, and a prohibition wins"
+            word = over.log_streaming.value
+            return "True", Reason.OVERRIDDEN, f"SiteLogPolicy {over.key} says {word}, and the stricter word wins"
         if seen.disagreeing:
             message = f"the site's own resources.json forbids log streaming, which stays: {_some(seen.disagreeing)}"
             return "True", Reason.SITE_FORBIDS, message
-        return "True", Reason.IN_FORCE, f"log streaming is {policy.log_streaming.value}"
+        return "True", Reason.IN_FORCE, _in_force(policy)
 
     def _overriding(self, policy: Policy) -> Policy | None:
-        """Return a policy whose prohibition reaches all or some of the objects that this one allows."""
-        if policy.log_streaming is LogStreaming.FORBIDDEN:
-            return None
+        """Return a policy of a stricter word that reaches all or some of the objects that this one governs."""
         reach = {policy.namespace, self._book.governed.root}
-        forbidding = (
+        stricter = (
             other
             for other in sorted(self._book.policies, key=lambda p: p.rank)
-            if other.log_streaming is LogStreaming.FORBIDDEN
+            if other.log_streaming.strictness > policy.log_streaming.strictness
             and other.mode is Mode.ENFORCE
             and (other.namespace in reach or policy.namespace == self._book.governed.root)
         )
-        return next(forbidding, None)
+        return next(stricter, None)
+
+
+def _meanwhile(kept: Policy | None) -> str:
+    """Say what of a policy that cannot be read is in force."""
+    if kept is None:
+        return "until then the policy does not count"
+    word = f"{kept.log_streaming.value} for all objects in mode {kept.mode.value}"
+    return f"until then it is {word}, and nothing else of it counts"
+
+
+def _in_force(policy: Policy) -> str:
+    """Say what the policy's word means, so that nobody is surprised by what leaves the site."""
+    match policy.log_streaming:
+        case LogStreaming.ALLOWED:
+            file = policy.streamer.log_file_name
+            return f"log streaming is Allowed: jobs that declare no log streaming of their own stream {file}"
+        case LogStreaming.ERROR_LOG_ONLY:
+            sent = policy.error_log is not None and policy.error_log.upload
+            return "log streaming is ErrorLogOnly: no live log; " + (
+                "error logs are uploaded after the end" if sent else "this policy has no errorLog.upload Enabled"
+            )
+        case LogStreaming.FORBIDDEN:
+            return "log streaming is Forbidden"
 
 
 def _some(names: Sequence[str]) -> str:

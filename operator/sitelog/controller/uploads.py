@@ -8,8 +8,8 @@ from sitelog.core.identity import IdentityError, check_identity
 from sitelog.core.labels import label_value
 from sitelog.core.names import ANNOTATION_CAPTURED, LABEL_CLIENT, LABEL_JOB, LABEL_UPLOAD, Reason
 from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, LogStreaming
-from sitelog.core.upload import Captured, Skip, compose
+from sitelog.core.policy import InForce
+from sitelog.core.upload import Captured, Skip, compose, forbidden
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.jobs import UploadJob, parse_upload_job, secret_manifest
 from sitelog.kube.lists import pages
@@ -117,8 +117,8 @@ class Uploads:
         force = self._force(job)
         if force.governing is None:
             return Skip(Reason.NO_POLICY, "no policy in force governs it any more")
-        if force.log_streaming is LogStreaming.FORBIDDEN:
-            return Skip(Reason.UPLOAD_FORBIDDEN, f"SiteLogPolicy {force.governing.key} forbids log streaming")
+        if not force.governing.log_streaming.allows_error_log:
+            return forbidden(force.governing)
         if force.error_log and not force.error_log.upload:
             return Skip(Reason.UPLOAD_DISABLED, "errorLog.upload is no longer Enabled")
         try:

@@ -23,7 +23,7 @@ FINALIZER_ERROR_LOG = f"{GROUP}/error-log"  # on a job pod until its error log i
 # --- annotations: raw values and longer words ---------------------------------------------------------------------
 ANNOTATION_POLICY = f"{GROUP}/policy"  # namespace/name of the policy that decided
 ANNOTATION_POLICY_GENERATION = f"{GROUP}/policy-generation"  # its metadata.generation, as text
-ANNOTATION_LOG_STREAMING = f"{GROUP}/log-streaming"  # Allowed | Forbidden, whatever the configuration needed
+ANNOTATION_LOG_STREAMING = f"{GROUP}/log-streaming"  # a LogStreaming, whatever the configuration needed
 ANNOTATION_REASON = f"{GROUP}/reason"  # a Reason
 ANNOTATION_CONFIG_DIGEST = f"{GROUP}/config-digest"  # sha256:<hex> of the configuration before the decision
 ANNOTATION_RESULT_DIGEST = f"{GROUP}/result-digest"  # the same of what the decision made of it

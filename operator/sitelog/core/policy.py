@@ -2,7 +2,8 @@
 
 A policy in the object's own namespace applies where its selector matches; one in the release namespace (the *root*)
 applies to every namespace in the same way. The strictest wins: `Forbidden`, then `ErrorLogOnly`, then `Allowed`. Among
-policies of the same strictness the first in rank gives the parameters: higher priority, then older, then name.
+policies of the same word the first in rank gives the parameters: higher priority, then older, then name. Where it has
+no section about error logs, the next one's counts: first of the same word, then of the laxer ones.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,11 @@ class LogStreaming(str, Enum):
     def prohibits_streamer(self) -> bool:
         """Whether no JobLogStreamer may be built or started."""
         return self is not LogStreaming.ALLOWED
+
+    @property
+    def allows_error_log(self) -> bool:
+        """Whether a job's error log may go to the FL server after the job's end."""
+        return self is not LogStreaming.FORBIDDEN
 
     @property
     def strictness(self) -> int:
@@ -65,7 +71,7 @@ class Capture(str, Enum):
 
 @dataclass(frozen=True)
 class Streamer:
-    """Parameters of the injected JobLogStreamer; the defaults are NVFlare's own.
+    """Parameters of the injected JobLogStreamer; the defaults are those of NVFlare's class.
 
     Attributes
     ----------
@@ -175,23 +181,20 @@ class Policy:
         return f"{self.namespace}/{self.name}"
 
     @property
-    def rank(self) -> tuple[int, str, str, str]:
-        """Sorts the policy that gives the parameters first."""
-        return (-self.priority, self.created, self.name, self.namespace)
+    def rank(self) -> tuple[int, int, str, str, str]:
+        """Sorts the policy that decides first."""
+        return (-self.log_streaming.strictness, -self.priority, self.created, self.name, self.namespace)
 
 
 @dataclass(frozen=True)
 class InForce:
-    """What the policies say together about one object; all are in rank order and in mode Enforce.
-
-    `governing` decides: the first of the strictest policies, or None: nobody governs the object.
-    """
+    """What the policies say together about one object; all are in rank order and in mode Enforce."""
 
     policies: tuple[Policy, ...] = ()
 
     @property
     def governing(self) -> Policy | None:
-        """The policy that decisions and messages name."""
+        """The policy that decides and that messages name, or None: nobody governs the object."""
         return max(self.policies, key=lambda policy: policy.log_streaming.strictness, default=None)
 
     @property

@@ -1,8 +1,9 @@
 """The third lock: `allow_log_streaming` in a site's own resources.json, where that lives in a ConfigMap.
 
 NVFlare's client and server both read it there: the site's SiteLogStreamer uploads nothing, and the server drops what
-comes. It follows the policy. A file in which the site itself says false is never turned to true: what a prohibition
-changed is noted together with the digest of the result, and only a file that still is that result is changed back.
+comes, error logs included. So it is false under Forbidden only. A file in which the site itself says false is never
+turned to true: what a prohibition changed is noted together with the digest of the result, and only a file that still
+is that result is changed back.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from .names import (
     Decision,
     Reason,
 )
-from .policy import InForce, LogStreaming, Policy
+from .policy import InForce, Policy
 
 # NVFlare's chart puts the files of a site's local/ under keys like f0003-0123456789ab-resources.json, with a digest of
 # the path: the same name in a folder below has another one (nvflare/tool/deploy/k8s_stage.py, _k8_stage_file_key).
@@ -60,7 +61,7 @@ def decide_site_resources(configmap: ConfigMap, force: InForce) -> Outcome | Non
     files, policy = _files(configmap), force.governing
     if not files or policy is None:
         return None
-    if policy.log_streaming is LogStreaming.ALLOWED:
+    if policy.log_streaming.allows_error_log:
         return _switch_on(configmap, files, policy)
     try:
         return _switch_off(configmap, files, policy)
@@ -95,12 +96,12 @@ def _switch_on(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> 
     if disagree:
         message = (
             f"{configmap}: the site's own resources.json has {_VARIABLE} false, which stays, although"
-            f" SiteLogPolicy {policy.key} allows log streaming"
+            f" SiteLogPolicy {policy.key} says {policy.log_streaming.value}"
         )
         return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message, texts)
     if not texts and configmap.mark.get(LABEL_DECISION) not in _TO_BE_TAKEN_BACK:
         return None
-    message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} allows"
+    message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} wants"
     return _outcome(policy, Decision.SWITCHED_ON, Reason.SITE_SWITCHED_ON, message, texts)
 
 

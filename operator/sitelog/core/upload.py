@@ -7,7 +7,7 @@ from .identity import Identity, IdentityError, check_identity, parse_identity
 from .names import Reason
 from .outcome import PodEnd
 from .pod import JobPod
-from .policy import ErrorLog, InForce, LogStreaming
+from .policy import ErrorLog, InForce, Policy
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ def plan_upload(pod: JobPod, force: InForce) -> Skip | Plan | None:
     policy = force.governing
     if policy is None:
         return None
-    if policy.log_streaming is LogStreaming.FORBIDDEN:
-        return Skip(Reason.UPLOAD_FORBIDDEN, f"SiteLogPolicy {policy.key} forbids log streaming")
+    if not policy.log_streaming.allows_error_log:
+        return forbidden(policy)
     settings = force.error_log
     if settings is None or not settings.upload:
         return Skip(Reason.UPLOAD_DISABLED, "no policy in force has errorLog.upload Enabled")
@@ -42,6 +42,11 @@ def plan_upload(pod: JobPod, force: InForce) -> Skip | Plan | None:
     except IdentityError as error:
         return Skip(error.reason, str(error))
     return Plan(identity, settings)
+
+
+def forbidden(policy: Policy) -> Skip:
+    """Say that a policy lets nothing of a job's logs leave the site."""
+    return Skip(Reason.UPLOAD_FORBIDDEN, f"SiteLogPolicy {policy.key} forbids log streaming")
 
 
 @dataclass(frozen=True)

@@ -238,8 +238,10 @@ def _word(annotations: dict[str, str]) -> LogStreaming | None:
     word = annotations.get(names.ANNOTATION_LOG_STREAMING)
     if word is None:
         return None
-    # A word that this gate does not know is no permission.
-    return LogStreaming.ALLOWED if word == LogStreaming.ALLOWED.value else LogStreaming.FORBIDDEN
+    try:
+        return LogStreaming(word)
+    except ValueError:  # a word that this gate does not know is no permission
+        return LogStreaming.FORBIDDEN
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

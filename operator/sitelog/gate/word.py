@@ -1,8 +1,9 @@
 """The policy's word about each job, obeyed by the SiteLogStreamer in the client's parent process.
 
 Provisioned sites have NVFlare's SiteLogStreamer in their resources.json. It runs in the parent: before a job's launch
-it injects a JobLogStreamer into the deployed configuration, and when the job has ended it uploads the error log.
-Nothing on the job's pod stops that, and its only switch, `allow_log_streaming`, is read once and holds for every job.
+it injects a JobLogStreamer into the deployed configuration, and when the job has ended it uploads the error log. Both
+happen only where the policy says Allowed: under ErrorLogOnly the error log is Sitelog's to send. Nothing on the job's
+pod stops that, and its only switch, `allow_log_streaming`, is read once and holds for every job.
 
 So its module's `is_log_streaming_allowed` is replaced by one that also asks the cluster, at the moment of use: the
 controller stamps a job's ConfigMap anew when a policy changes, and the word may have changed while the job ran.
@@ -63,14 +64,16 @@ class Words:
             logger.warning("job %s: the log policy cannot be asked again (%s)", job_id, error)
             return self._remembered(job_id)
         if word is None:
-            return self.of(job_id) is not LogStreaming.FORBIDDEN
+            return self._deployed(job_id)
         self.remember(job_id, word)
-        return word is LogStreaming.ALLOWED
+        return not word.prohibits_streamer
 
     def _remembered(self, job_id: str) -> bool:
-        if job_id not in self._words:
-            return not self._fail_closed
-        return self.of(job_id) is not LogStreaming.FORBIDDEN
+        return self._deployed(job_id) if job_id in self._words else not self._fail_closed
+
+    def _deployed(self, job_id: str) -> bool:
+        word = self.of(job_id)
+        return word is None or not word.prohibits_streamer
 
 
 def install(words: Words) -> None:

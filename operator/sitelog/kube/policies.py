@@ -5,32 +5,16 @@ check` reads policies from files, and because a policy in a cluster may be older
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
-
-from sitelog.core.durations import parse_duration
 from sitelog.core.governed import Governed
 from sitelog.core.names import GROUP, KIND, VERSION
-from sitelog.core.policy import (
-    Capture,
-    ErrorLog,
-    Gate,
-    InForce,
-    LogStreaming,
-    Mode,
-    OnRevoke,
-    Policy,
-    Requirement,
-    Selector,
-    Server,
-    Streamer,
-    applicable,
-    in_force,
-)
+from sitelog.core.policy import InForce, LogStreaming, Mode, Policy, applicable, in_force
 
-IDLE_TIMEOUT = 30.0  # seconds until NVFlare's JobLogReceiver gives up a silent stream
+from .policy_spec import SpecError, parse_spec
+
+_PROHIBITING = {word.value: word for word in LogStreaming if word.prohibits_streamer}
 
 
 class PolicyError(Exception):
@@ -38,84 +22,12 @@ class PolicyError(Exception):
 
     Attributes
     ----------
-    fallback : what is in force all the same: a policy that forbids goes on forbidding, whatever else it says.
+    fallback : what is in force all the same: a policy that prohibits goes on prohibiting, whatever else it says.
     """
 
     def __init__(self, message: str, fallback: Policy | None) -> None:
         super().__init__(message)
         self.fallback = fallback
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-Duration = Annotated[float, BeforeValidator(lambda text: parse_duration(str(text))), Field(gt=0)]
-BaseName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\]+$")]
-
-
-class _Expression(_Model):
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
-
-
-class _Selector(_Model):
-    match_labels: dict[str, str] = Field(default_factory=dict)
-    match_expressions: tuple[_Expression, ...] = ()
-
-
-class _Streamer(_Model):
-    log_file_name: BaseName = "log.txt"
-    liveness_interval: Duration = Field(default=10.0, lt=IDLE_TIMEOUT)
-    poll_interval: Duration = 0.5
-
-    @model_validator(mode="after")
-    def _poll_within_liveness(self) -> "_Streamer":
-        if self.poll_interval > self.liveness_interval:
-            raise ValueError("pollInterval must be at most livenessInterval")
-        if self.log_file_name in (".", ".."):
-            raise ValueError("logFileName must be the name of a file")
-        return self
-
-
-class _Server(_Model):
-    host: str = Field(min_length=1)
-    port: int = Field(ge=1, le=65535)
-
-
-class _ErrorLog(_Model):
-    upload: Literal["Enabled", "Disabled"] = "Disabled"
-    courier_secret_name: str | None = None
-    server: _Server | None = None
-    capture: Capture = Capture.SIDECAR
-    max_bytes: int = Field(default=512 * 1024, ge=4096, le=943718)
-    image: str | None = None
-    ttl_seconds_after_finished: int = Field(default=3600, ge=60, le=604800)
-
-    @model_validator(mode="after")
-    def _has_courier(self) -> "_ErrorLog":
-        if self.upload == "Enabled" and not self.courier_secret_name:
-            raise ValueError("upload Enabled needs courierSecretName")
-        return self
-
-
-class _Spec(_Model):
-    log_streaming: LogStreaming = LogStreaming.ALLOWED
-    mode: Mode = Mode.ENFORCE
-    priority: int = Field(default=0, ge=-1000, le=1000)
-    selector: _Selector = Field(default_factory=_Selector)
-    client_name: str | None = Field(default=None, min_length=1, max_length=253, pattern=r"^[^/\\\s]+$")
-    streamer: _Streamer = Field(default_factory=_Streamer)
-    error_log: _ErrorLog | None = None
-    on_revoke: OnRevoke = OnRevoke.REPORT
-    gate: Gate = Gate.NONE
-
-    @model_validator(mode="after")
-    def _has_client(self) -> "_Spec":
-        if self.error_log and self.error_log.upload == "Enabled" and not self.client_name:
-            raise ValueError("errorLog.upload Enabled needs clientName")
-        return self
 
 
 def parse_policy(body: Mapping[str, Any], *, default_namespace: str = "") -> Policy:
@@ -136,58 +48,21 @@ def parse_policy(body: Mapping[str, Any], *, default_namespace: str = "") -> Pol
     if body.get("apiVersion") != f"{GROUP}/{VERSION}" or body.get("kind") != KIND:
         raise PolicyError(f"'{base.key}' is no {KIND} of {GROUP}/{VERSION}", None)
     try:
-        return _policy(base, _Spec.model_validate(body.get("spec") or {}))
-    except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors())
-        raise PolicyError(f"{KIND} {base.key}: {problems}", _fallback(base, body.get("spec"))) from None
-
-
-def _problem(detail: Any) -> str:
-    field = ".".join(("spec", *(str(part) for part in detail["loc"])))
-    return f"{field}: {detail['msg'].removeprefix('Value error, ')}"
-
-
-def _policy(base: Policy, spec: _Spec) -> Policy:
-    return Policy(
-        namespace=base.namespace,
-        name=base.name,
-        generation=base.generation,
-        created=base.created,
-        log_streaming=spec.log_streaming,
-        mode=spec.mode,
-        priority=spec.priority,
-        selector=Selector(
-            spec.selector.match_labels,
-            tuple(Requirement(e.key, e.operator, e.values) for e in spec.selector.match_expressions),
-        ),
-        client_name=spec.client_name,
-        streamer=Streamer(spec.streamer.log_file_name, spec.streamer.liveness_interval, spec.streamer.poll_interval),
-        error_log=_error_log(spec.error_log) if spec.error_log else None,
-        on_revoke=spec.on_revoke,
-        gate=spec.gate,
-    )
-
-
-def _error_log(spec: _ErrorLog) -> ErrorLog:
-    return ErrorLog(
-        upload=spec.upload == "Enabled",
-        courier_secret_name=spec.courier_secret_name or "",
-        server=Server(spec.server.host, spec.server.port) if spec.server else None,
-        capture=spec.capture,
-        max_bytes=spec.max_bytes,
-        image=spec.image,
-        ttl_seconds=spec.ttl_seconds_after_finished,
-    )
+        return parse_spec(base, body.get("spec") or {})
+    except SpecError as error:
+        raise PolicyError(f"{KIND} {base.key}: {error}", _fallback(base, body.get("spec"))) from None
 
 
 def _fallback(base: Policy, spec: Any) -> Policy | None:
-    """Keep the prohibition of a policy that cannot be read otherwise, with the widest selector: it fails closed."""
-    if not isinstance(spec, Mapping) or spec.get("logStreaming") != LogStreaming.FORBIDDEN.value:
+    """Keep the prohibition of a policy that cannot be read otherwise, with the widest selector: it fails closed.
+
+    Without a word that prohibits there is nothing to keep: a site that allows is not stopped.
+    """
+    word = spec.get("logStreaming") if isinstance(spec, Mapping) else None
+    if not isinstance(word, str) or word not in _PROHIBITING:
         return None
     mode = Mode.DRY_RUN if spec.get("mode") == Mode.DRY_RUN.value else Mode.ENFORCE
-    return Policy(
-        base.namespace, base.name, base.generation, base.created, log_streaming=LogStreaming.FORBIDDEN, mode=mode
-    )
+    return replace(base, log_streaming=_PROHIBITING[word], mode=mode)
 
 
 class PolicyBook:

@@ -108,11 +108,12 @@ def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     if force.governing is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
     review = _labelled(pod, force, force.governing)
+    if force.prohibits_streamer:
+        review = _with_word(body, review, force.governing)
+    if review.refusal:
+        return review
     plan = plan_upload(pod, force)
-    if isinstance(plan, Plan):
-        return _with_capture(body, review, plan.error_log)
-    review = _not_held(body, review)
-    return _with_word(body, review, force.governing) if force.prohibits_streamer else review
+    return _with_capture(body, review, plan.error_log) if isinstance(plan, Plan) else _not_held(body, review)
 
 
 def with_rehearsal(review: Review, rehearsed: Review) -> Review:
@@ -167,8 +168,11 @@ def _with_capture(body: Mapping[str, Any], review: Review, settings: ErrorLog) -
         why = "its workspace is on no volume that a sidecar could read"
         warning = f"{review.subject}: its error log is taken from its container's output, because {why}"
         return replace(review, warnings=(*review.warnings, warning))
-    spec = {"initContainers": [*(body["spec"].get("initContainers") or ()), container]}
-    return replace(review, reason=Reason.SIDECAR_ADDED.value, merge={**review.merge, "spec": spec})
+    spec = review.merge.get("spec") or {}  # what the word has changed already
+    beside = spec.get("initContainers") or body["spec"].get("initContainers") or ()
+    merge = {**review.merge, "spec": {**spec, "initContainers": [*beside, container]}}
+    forbidden = review.reason == Reason.STREAMING_FORBIDDEN.value  # says more than that there is a sidecar
+    return replace(review, reason=review.reason if forbidden else Reason.SIDECAR_ADDED.value, merge=merge)
 
 
 def _with_word(body: Mapping[str, Any], review: Review, policy: Policy) -> Review:

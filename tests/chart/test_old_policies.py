@@ -1,0 +1,88 @@
+"""Policies that are older than their schema: what is in force of them, and what the status says."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sitelog.controller.ledger import Pending
+from sitelog.controller.status import StatusKeeper
+from sitelog.core.governed import Governed
+from sitelog.core.policy import LogStreaming
+from sitelog.kube.client import KubeClient
+from sitelog.kube.policies import PolicyBook
+from support.control_plane import ControlPlane
+from support.control_plane_api import Json
+from support.wait import wait_for
+
+from .conftest import CRD_PATH
+
+OLD: dict[str, Json] = {
+    "silent": {"mode": "Enforce"},
+    "misspelt": {"logStreaming": "Allowed", "errorLog": {"uplaod": "Enabled"}},
+    "forbids": {"logStreaming": "Forbidden", "selector": {"matchLabels": {"sitelog.dev/client": "site-1"}}},
+    "restricts": {"logStreaming": "ErrorLogOnly", "priority": 5000, "mode": "DryRun"},
+}
+
+
+@pytest.fixture
+def old(control_plane: ControlPlane, crd: Json, crd_file: Path, namespace: str) -> Iterator[str]:
+    """A namespace with policies from before the schema knew better."""
+    now = yaml.safe_load(crd_file.read_text())["spec"]["versions"]
+    anything = copy.deepcopy(now)
+    anything[0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+    control_plane.api.patch(CRD_PATH, {"spec": {"versions": anything}})
+
+    def create(name: str, spec: Json, *options: str) -> str:
+        body = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "metadata": {"name": name}, "spec": spec}
+        words = ("create", "--filename=-", f"--namespace={namespace}", *options)
+        return control_plane.kubectl(*words, input=yaml.safe_dump(body), check=False)
+
+    for name, spec in OLD.items():
+        wait_for(lambda: "created" in create(name, spec), 20, "the old schema")  # noqa: B023 - at once
+    control_plane.api.patch(CRD_PATH, {"spec": {"versions": now}})
+    wait_for(lambda: "Required value" in create("new", {}, "--dry-run=server"), 20, "the schema of now")
+    yield namespace
+    control_plane.kubectl("delete", "slp", "--all", f"--namespace={namespace}")
+
+
+async def test_a_policy_that_cannot_be_read_says_so_and_what_counts_meanwhile(
+    old: str, client: KubeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = PolicyBook(Governed("sitelog-system"))
+    keeper = StatusKeeper(client, book, Pending(0.0))
+    await keeper.look(set, {}, {}, {})
+
+    here = {policy.name: policy for policy in book.policies if policy.namespace == old}
+    assert {name: policy.log_streaming for name, policy in here.items()} == {
+        "forbids": LogStreaming.FORBIDDEN,
+        "restricts": LogStreaming.ERROR_LOG_ONLY,
+    }
+    assert all(policy.selector.matches({"any": "thing"}) for policy in here.values())
+
+    async def ready(name: str) -> tuple[str, str, str]:
+        policy: Any = await client.get(f"/apis/sitelog.dev/v1alpha1/namespaces/{old}/sitelogpolicies/{name}")
+        (condition,) = (each for each in policy["status"]["conditions"] if each["type"] == "Ready")
+        return condition["status"], condition["reason"], condition["message"]
+
+    expected = {
+        "silent": ("spec.logStreaming: it is required", "until then the policy does not count"),
+        "forbids": (
+            "spec.selector.matchLabels.sitelog.dev/client: Sitelog itself writes the labels",
+            "until then it is Forbidden for all objects in mode Enforce, and nothing else of it counts",
+        ),
+        "restricts": ("spec.priority: ", "until then it is ErrorLogOnly for all objects in mode DryRun"),
+    }
+    for name, (why, meanwhile) in expected.items():
+        status, reason, message = await ready(name)
+        assert (status, reason) == ("False", "SpecInvalid")
+        assert message.startswith(f"SiteLogPolicy {old}/{name}: {why}")
+        assert meanwhile in message
+    # The API server takes no status of an object with a field that its schema has not.
+    assert f"SiteLogPolicy {old}/misspelt: spec.errorLog.uplaod: SiteLogPolicy has no such field" in caplog.text
