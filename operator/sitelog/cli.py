@@ -76,6 +76,9 @@ def webhook(
 def controller(
     root_namespace: RootNamespace,
     upload_image: Annotated[str, typer.Option(envvar="SITELOG_UPLOAD_IMAGE", help="Image of upload Jobs.")],
+    admission_policy_prefix: Annotated[
+        str, typer.Option(envvar="SITELOG_ADMISSION_POLICY_PREFIX", help="Of the chart's admission policies.")
+    ],
     gate_role: Annotated[str, typer.Option(envvar="SITELOG_GATE_ROLE", help="ClusterRole of injected gates.")],
     pod: Annotated[str, typer.Option(envvar="SITELOG_POD", help="Name of the pod that it runs in.")] = "",
     certificate_secret: Annotated[
@@ -120,6 +123,7 @@ def controller(
                 webhook_configuration=webhook_configuration,
                 webhook_hosts=tuple(webhook_host or ()),
                 upload_image=upload_image,
+                admission_policy_prefix=admission_policy_prefix,
                 gate_role=gate_role,
                 sweep_interval=sweep_interval,
                 published_retention=published_retention,

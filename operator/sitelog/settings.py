@@ -28,6 +28,7 @@ class ControllerSettings:
     webhook_configuration : the MutatingWebhookConfiguration whose caBundle goes with it.
     webhook_hosts : names and addresses that the certificate is good for.
     upload_image : image of upload Jobs whose policy names none.
+    admission_policy_prefix : with what the names of the chart's admission policies begin.
     gate_role : the ClusterRole that gates in FL clients' pods get in their namespace.
     sweep_interval, published_retention, certificate_lifetime : seconds.
     max_uploads : upload Jobs that may run at a time.
@@ -40,6 +41,7 @@ class ControllerSettings:
     webhook_configuration: str
     webhook_hosts: tuple[str, ...]
     upload_image: str
+    admission_policy_prefix: str
     gate_role: str
     sweep_interval: float
     published_retention: float

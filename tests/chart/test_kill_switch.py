@@ -1,7 +1,6 @@
 """The prohibition inside the API server: it holds while no process of Sitelog runs at all."""
 
 import base64
-import json
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,24 +13,20 @@ from sitelog.core.configmap import CONFIG_KEYS
 from sitelog.core.names import (
     ANNOTATION_LOG_STREAMING,
     FORBIDDING_WORD,
-    GROUP,
-    KIND,
     LABEL_DECISION,
     LABEL_MANAGED,
-    VERSION,
     WORKER_MODULE,
 )
 from sitelog.core.worker_command import has_forbidding_word
+from support.chart_alone import ChartAlone
 from support.control_plane import ControlPlane
 from support.control_plane_api import ApiError, Json
-from support.control_plane_process import free_port
-from support.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("crd")
 
 CONFIG = "config_fed_client.json"
 FORGED = {
-    "labels": {LABEL_MANAGED: "true", LABEL_DECISION: "Clean"},
+    "labels": {LABEL_MANAGED: "true", LABEL_DECISION: "Stripped"},
     "annotations": {ANNOTATION_LOG_STREAMING: "Forbidden"},
 }
 LAUNCHED = ["-u", "-m", WORKER_MODULE, "-n", "job", "-c", "site-1", "--set", "secure_train=true", "uid=site-1"]
@@ -54,40 +49,36 @@ STREAMING = {
 
 
 @pytest.fixture(scope="module")
-def chart_installed(control_plane: ControlPlane, chart: str) -> Iterator[str]:
-    """The release's namespace: the chart, with no node to run its pods and nobody behind the webhook's address."""
-    namespace = f"release-{secrets.token_hex(4)}"
-    url = json.dumps(f"https://127.0.0.1:{free_port()}")
-    values = ("--set=crds.enabled=false", f"--set-json=webhook.url={url}")
-    control_plane.helm("install", "sitelog", chart, f"--namespace={namespace}", "--create-namespace", *values)
-    yield namespace
-    control_plane.helm("uninstall", "sitelog", f"--namespace={namespace}", "--wait", "--no-hooks")
-    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+def chart_alone(control_plane: ControlPlane, crd: Json) -> Iterator[ChartAlone]:
+    with ChartAlone(control_plane, "crds.enabled=false") as running:
+        running.start_controller().pause()
+        yield running
 
 
 class Cluster:
     """Creates and changes objects; tells refusals by the kill switch from everything else."""
 
-    def __init__(self, control_plane: ControlPlane, release: str) -> None:
-        self.api = control_plane.api
-        self.control_plane = control_plane
-        self.release = release
+    def __init__(self, chart: ChartAlone) -> None:
+        self.api = chart.api
+        self.control_plane = chart.control_plane
+        self.release = chart.namespace
+        self._chart = chart
 
     def policy(self, namespace: str, name: str = "site", **spec: Any) -> None:
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": spec,
-        }
-        self.control_plane.kubectl("apply", "--filename=-", input=json.dumps(body))
+        """Apply a policy, let the controller run until the API server has been seen to go by it, and no longer."""
+        [controller] = self._chart.controllers
+        controller.resume()
+        self._chart.policy(namespace, name, **spec)
+        self._chart.wait_settled(namespace, name)
+        controller.pause()
 
     def forbid(self, namespace: str, in_namespace: str | None = None, **spec: Any) -> None:
-        """Forbid by a policy, and wait until the API server goes by it, and by the mutation that strips marks."""
         self.policy(in_namespace or namespace, logStreaming="Forbidden", **spec)
-        labels = (spec.get("selector") or {}).get("matchLabels", {})
-        probe = configmap(metadata={**FORGED, "labels": {**FORGED["labels"], **labels}})
-        wait_for(lambda: self.refuses(namespace, probe), deadline=30, what=f"the prohibition in {namespace}")
+
+    def lift(self, namespace: str) -> None:
+        """Delete a policy that forbids, and wait until the API server goes by that."""
+        self.policy(namespace, logStreaming="Allowed")
+        self.control_plane.kubectl("delete", "slp", "site", f"--namespace={namespace}")
 
     def create(self, namespace: str, body: Json, *, dry_run: bool = False) -> Json:
         plural = {"ConfigMap": "configmaps", "Pod": "pods"}[body["kind"]]
@@ -103,7 +94,7 @@ def refused(change: Callable[[], object]) -> bool:
     try:
         change()
     except ApiError as error:
-        if "forbids log streaming" in str(error):
+        if "prohibits log streaming" in str(error):
             return True
         raise
     return False
@@ -121,8 +112,8 @@ def pod(**container: Any) -> Json:
 
 
 @pytest.fixture
-def cluster(control_plane: ControlPlane, chart_installed: str) -> Cluster:
-    return Cluster(control_plane, chart_installed)
+def cluster(chart_alone: ChartAlone) -> Cluster:
+    return Cluster(chart_alone)
 
 
 def test_every_job_configuration_is_refused_without_the_webhooks_mark(cluster: Cluster, namespace: str) -> None:
@@ -137,7 +128,7 @@ def test_the_message_names_the_policy_and_the_next_step(cluster: Cluster, namesp
     cluster.forbid(namespace)
     with pytest.raises(ApiError) as refusal:
         cluster.create(namespace, configmap())
-    assert f"SiteLogPolicy {namespace}/site forbids log streaming" in str(refusal.value)
+    assert f"with binding 'sitelog-{cluster.release}-configmaps.{namespace}.site' denied request" in str(refusal.value)
     assert f"kubectl get pods -n {cluster.release}" in str(refusal.value)
 
 
@@ -146,7 +137,7 @@ def test_every_way_to_change_a_stored_configuration_is_refused(cluster: Cluster,
     path = f"/api/v1/namespaces/{namespace}/configmaps/{stored['metadata']['name']}"
     cluster.forbid(namespace)
     changed = {**stored, "data": {CONFIG: '{"components": []}'}}
-    changed["metadata"] = {**stored["metadata"], **FORGED}
+    changed["metadata"] = {"name": stored["metadata"]["name"], **FORGED}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": changed["data"]}
     merge = {"data": changed["data"], "metadata": FORGED}
     assert refused(lambda: cluster.api.request("PUT", path, changed))
@@ -232,8 +223,8 @@ def test_a_prohibition_in_the_releases_namespace_reaches_every_namespace(cluster
         assert cluster.refuses("default", configmap())
         assert cluster.refuses(namespace, pod(args=LAUNCHED))
     finally:
-        cluster.control_plane.kubectl("delete", "slp", "site", f"--namespace={cluster.release}")
-        wait_for(lambda: not cluster.refuses(namespace, configmap()), deadline=30, what="the end of the prohibition")
+        cluster.lift(cluster.release)
+        assert not cluster.refuses(namespace, configmap())
 
 
 def test_no_allowing_policy_weakens_a_prohibition(cluster: Cluster, namespace: str) -> None:
@@ -247,7 +238,7 @@ def test_no_allowing_policy_weakens_a_prohibition(cluster: Cluster, namespace: s
 def test_dry_run_refuses_nothing(cluster: Cluster, namespace: str) -> None:
     cluster.forbid(namespace)
     cluster.policy(namespace, logStreaming="Forbidden", mode="DryRun")
-    wait_for(lambda: not cluster.refuses(namespace, configmap()), deadline=30, what="the mode DryRun")
+    cluster.create(namespace, configmap(), dry_run=True)
     cluster.create(namespace, pod(args=LAUNCHED), dry_run=True)
 
 
@@ -260,13 +251,13 @@ def test_the_selector_counts_as_it_does_for_the_webhook(cluster: Cluster, namesp
     ]
     selector = {"matchLabels": {"site": "a"}, "matchExpressions": expressions}
     matching = {"site": "a", "team": "b", "data": ""}
-    cluster.policy(namespace, logStreaming="Forbidden", selector=selector)
+    cluster.forbid(namespace, selector=selector)
 
     def refuses(**labels: str | None) -> bool:
         given = {key: value for key, value in {**matching, **labels}.items() if value is not None}
         return cluster.refuses(namespace, configmap(metadata={"labels": given}))
 
-    wait_for(refuses, deadline=30, what="the prohibition with a selector")
+    assert refuses()
     assert refuses(kind="closed")
     for labels in (
         {"site": "b"},

@@ -90,7 +90,7 @@ def test_the_webhooks_paths_are_the_handlers(render: Any) -> None:
     }
     for module in (names.WORKER_MODULE, names.CLIENT_MODULE):
         package = module[: module.rindex(".") + 1]
-        assert f"'{package}'" in webhooks["pods.sitelog.dev"]["matchConditions"][0]["expression"]
+        assert f"'{package}'" in webhooks["pods.sitelog.dev"]["matchConditions"][1]["expression"]
 
 
 def test_the_service_leads_to_the_webhooks_port(render: Any) -> None:
@@ -253,10 +253,14 @@ def test_least_privilege(render: Any, variant: str) -> None:
     gate = "sitelog-sitelog-system-gate"
     assert f"--gate-role={gate}" in container(objects, "controller")["args"]
     assert rules("ClusterRole", "-gate") == [("configmaps", [], "create get update")]
-    own = ("admissionregistration.k8s.io/mutatingwebhookconfigurations", ["sitelog-sitelog-system"], "get patch")
+    admission, prefix = "admissionregistration.k8s.io", "sitelog-sitelog-system"
+    assert f"--admission-policy-prefix={prefix}" in container(objects, "controller")["args"]
+    own = (f"{admission}/mutatingwebhookconfigurations", [prefix], "get patch")
     assert rules("ClusterRole", "-controller") == [
         ("sitelog.dev/sitelogpolicies", [], "get list watch"),
         ("sitelog.dev/sitelogpolicies/status", [], "get patch update"),
+        ("configmaps", [], "create"),
+        ("pods", [], "create"),
         ("configmaps", [], "get list watch patch delete"),
         ("pods", [], "get list watch patch delete"),
         ("pods/log", [], "get"),
@@ -266,6 +270,11 @@ def test_least_privilege(render: Any, variant: str) -> None:
         ("rbac.authorization.k8s.io/rolebindings", [], "create"),
         ("rbac.authorization.k8s.io/clusterroles", [gate], "bind"),
         ("rbac.authorization.k8s.io/rolebindings", [gate], "list patch delete"),
+        ("apiextensions.k8s.io/customresourcedefinitions", ["sitelogpolicies.sitelog.dev"], "get"),
+        (f"{admission}/validatingadmissionpolicies", [f"{prefix}-configmaps", f"{prefix}-pods"], "get"),
+        (f"{admission}/mutatingadmissionpolicies", [f"{prefix}-marks", f"{prefix}-job-pods"], "get"),
+        (f"{admission}/validatingadmissionpolicybindings", [], "list create update delete"),
+        (f"{admission}/mutatingadmissionpolicybindings", [], "list create update delete"),
         *([own] if managed else []),
     ]
     roles = [each for each in objects if each["kind"] == "Role" and each["metadata"]["namespace"] == "sitelog-system"]
@@ -316,6 +325,7 @@ def test_namespaces_reach_webhook_policies_and_processes(render: Any) -> None:
         objects = render(*values)
         found = [each["namespaceSelector"] for each in one(objects, "MutatingWebhookConfiguration")["webhooks"]]
         policies = [each for each in objects if each["kind"].endswith("AdmissionPolicy")]
+        policies.remove(one(policies, "ValidatingAdmissionPolicy", "-controller"))  # holds that account everywhere
         found += [each["spec"]["matchConstraints"]["namespaceSelector"] for each in policies]
         assert len(found) > 3
         ((only,),) = {tuple(map(json.dumps, selector["matchExpressions"])) for selector in found}

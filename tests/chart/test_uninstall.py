@@ -20,7 +20,8 @@ def test_job_pods_that_were_held_can_be_deleted_afterwards(
     error_log = {"upload": "Enabled", "courierSecretName": "courier"}
     theirs = "example.com/theirs"
     with Installation(control_plane, kubelet) as installation:
-        installation.policy(namespace, clientName="site-1", errorLog=error_log)
+        installation.policy(namespace, clientName="site-1", errorLog=error_log, logStreaming="Allowed")
+        installation.policy("default", "elsewhere", logStreaming="Forbidden", selector={"matchLabels": {"a": "b"}})
         for name in ("running", "pending", "shared"):
             pods.create(name)
         pods.kubelet.set_running(namespace, "running")
@@ -34,5 +35,8 @@ def test_job_pods_that_were_held_can_be_deleted_afterwards(
         wait_for(lambda: not control_plane.exists(path % name), 20, f"{name} to go")  # noqa: B023 - at once
     pods.let_go("shared")
     kinds = "all,serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
+    bindings = ("validatingadmissionpolicybindings", "mutatingadmissionpolicybindings")
+    kept = ("get", ",".join(bindings), "--selector=app.kubernetes.io/managed-by=sitelog", "-oname")
+    wait_for(lambda: control_plane.kubectl(*kept) == "", 20, "the bindings to go with their admission policies")
     left = ("get", kinds, "--selector=app.kubernetes.io/instance=sitelog", f"--namespace={NAMESPACE}", "-oname")
     wait_for(lambda: control_plane.kubectl(*left) == "", 20, "everything of the release to go")

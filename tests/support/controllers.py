@@ -65,8 +65,9 @@ class Controllers:
         """Give a process, and the file that lets it begin."""
         self._count += 1
         go = self._directory / f"go-{self._count}"
-        given = ("--upload-image=none", f"--gate-role=sitelog-{NAMESPACE}-gate", "--sweep-interval=1s")
-        options = (f"--root-namespace={NAMESPACE}", *given, *self._options)
+        release = f"sitelog-{NAMESPACE}"
+        given = ("--upload-image=none", f"--gate-role={release}-gate", f"--admission-policy-prefix={release}")
+        options = (f"--root-namespace={NAMESPACE}", *given, "--sweep-interval=1s", *self._options)
         before = WAIT.format(go=go) + change
         process = SitelogProcess(
             "controller", *options, directory=self._directory, kubeconfig=self.kubeconfig, before=before

@@ -17,6 +17,7 @@ from sitelog.core.names import (
 )
 from support.control_plane import ControlPlane
 from support.control_plane_api import Json
+from support.enforced import goes_by
 from support.kubelet import PlayedKubelet
 from support.wait import wait_for
 
@@ -74,7 +75,11 @@ class Installation:
         """Wait until the controller and the webhook's pods know a policy as it is now."""
         policy = self._policy(namespace, name)
         wait_for(
-            lambda: self._observed(namespace, name) >= policy["metadata"]["generation"] and self._webhooks_know(policy),
+            lambda: (
+                self._observed(namespace, name) >= policy["metadata"]["generation"]
+                and goes_by(self._policy(namespace, name))
+                and self._webhooks_know(policy)
+            ),
             deadline=20,
             what=f"SiteLogPolicy {namespace}/{name} is in force",
         )

@@ -64,6 +64,13 @@ class SitelogProcess:
         """SIGTERM, without waiting."""
         os.kill(self._process.pid, signal.SIGTERM)
 
+    def pause(self) -> None:
+        """Let it do nothing at all until it is resumed."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._process.pid, signal.SIGCONT)
+
     def wait(self, seconds: float = 20) -> int | None:
         return self._process.wait(seconds)
 

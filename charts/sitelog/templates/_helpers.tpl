@@ -180,3 +180,13 @@ namespaceSelector:
 {{- define "sitelog.changesConfiguration" -}}
 request.operation == 'CREATE' || {{ include "sitelog.configurationKeys" . }}.exists(format, object.?data[?('config_fed_client.' + format)].orValue('') != oldObject.?data[?('config_fed_client.' + format)].orValue('') || object.?binaryData[?('config_fed_client.' + format)].orValue(b'') != oldObject.?binaryData[?('config_fed_client.' + format)].orValue(b''))
 {{- end }}
+
+{{/* The controller's account. */}}
+{{- define "sitelog.controllerUsername" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "sitelog.fullname" . }}-controller
+{{- end }}
+
+{{/* CEL: whether an object comes from somebody else than the controller, or is stored already. */}}
+{{- define "sitelog.notTheControllers" -}}
+request.operation != 'CREATE' || request.userInfo.username != '{{ include "sitelog.controllerUsername" . }}'
+{{- end }}

@@ -53,6 +53,10 @@ subjects:
 
 {{/* In the ClusterRole, or, with `namespaces`, in Roles there. */}}
 {{- define "sitelog.controllerRules" -}}
+# Whether the API server holds a prohibition is seen by dry runs. An admission policy of this chart's refuses all others.
+- apiGroups: [""]
+  resources: [configmaps, pods]
+  verbs: [create]
 # Existing job configurations are brought into line when a policy changes (patch); those that the gate published are
 # removed when they have expired (delete).
 - apiGroups: [""]

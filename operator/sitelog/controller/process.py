@@ -13,7 +13,9 @@ from sitelog.telemetry.metrics import POLICIES_SYNCED
 
 from .adoption import Adoption
 from .alignment import Alignment
+from .bindings import Bindings
 from .certificates import Certificates
+from .enforcement import Enforcement
 from .error_logs import ErrorLogs
 from .gates import Gates
 from .handlers import SELECTORS, register
@@ -42,8 +44,9 @@ async def run(settings: ControllerSettings) -> None:
     error_logs = ErrorLogs(client, book, uploads, records, settings.upload_image)
     gates = Gates(client, book, role=settings.gate_role)
     sweeper = _sweeper(settings, client, book, error_logs, uploads, gates)
+    enforcement = _enforcement(settings, client, book)
     registry = new_registry()
-    keep_policies(registry, client, book, changed=sweeper.happened)
+    keep_policies(registry, client, book, changed=(sweeper.happened, enforcement.happened))
     register(registry, error_logs, sweeper)
     operator_settings = kopf_settings()
     for kind, selector in SELECTORS.items():
@@ -53,7 +56,10 @@ async def run(settings: ControllerSettings) -> None:
     alive = {"sweeping": lambda: sweeper.age < _STUCK + settings.sweep_interval}
     try:
         async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(_when_synced(client, book, run)) for run in (sweeper.run, gates.follow)]
+            running = [
+                tasks.create_task(_when_synced(client, book, run))
+                for run in (enforcement.run, sweeper.run, gates.follow)
+            ]
             await run_kopf(registry, operator_settings, settings.governed)
             for task in running:
                 task.cancel()
@@ -72,6 +78,11 @@ def _raise_file_limit() -> None:
 async def _when_synced(client: KubeClient, book: PolicyBook, run: Look) -> None:
     await sync_policies(client, book)
     await run()
+
+
+def _enforcement(settings: ControllerSettings, client: KubeClient, book: PolicyBook) -> Enforcement:
+    bindings = Bindings(client, book, settings.admission_policy_prefix)
+    return Enforcement(client, bindings, interval=settings.sweep_interval)
 
 
 def _sweeper(

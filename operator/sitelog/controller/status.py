@@ -4,16 +4,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from sitelog.core.names import ANNOTATION_POLICY, LABEL_DECISION, LABEL_MANAGED, Decision, Reason
+from sitelog.core.names import ANNOTATION_POLICY, CONDITION_READY, LABEL_DECISION, LABEL_MANAGED, Decision, Reason
 from sitelog.core.policy import LogStreaming, Mode, OnRevoke, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
 from sitelog.kube.lists import denied, pages
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import list_policies
 
+from .conditions import Finding, conditions_with
 from .ledger import Pending, policy_path
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class StatusKeeper:
             "unstoppedPods": seen.unstopped[:_LISTED],
             "uploads": {key: int(uploads.get(key) or 0) for key in ("uploaded", "skipped", "failed")},
             "pendingCounts": self._pending.stay(old.get("pendingCounts") or [], unmarked),
-            "conditions": [_condition(old, metadata["generation"], status, reason, message)],
+            "conditions": conditions_with(body, CONDITION_READY, Finding(status, reason, message)),
         }
         if all(old.get(key) == value for key, value in new.items()):
             return
@@ -202,17 +202,3 @@ def _in_force(policy: Policy) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
-def _condition(old: Mapping[str, Any], generation: int, status: str, reason: Reason, message: str) -> dict[str, Any]:
-    """Build the Ready condition; its time is that of the last change of its status."""
-    before: Mapping[str, Any] = next((c for c in old.get("conditions") or () if c["type"] == "Ready"), {})
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
-        "type": "Ready",
-        "status": status,
-        "observedGeneration": generation,
-        "lastTransitionTime": before["lastTransitionTime"] if before.get("status") == status else now,
-        "reason": reason.value,
-        "message": message,
-    }

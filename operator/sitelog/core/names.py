@@ -36,6 +36,7 @@ ANNOTATION_POD_UID = f"{GROUP}/pod-uid"  # on an upload Job: the job pod it stan
 ANNOTATION_POD_NAME = f"{GROUP}/pod-name"  # the same pod's name
 ANNOTATION_POD_END = f"{GROUP}/pod-end"  # on an upload Job: how the pod ended, a core.outcome.End
 ANNOTATION_CAPTURED = f"{GROUP}/captured"  # on an upload Job: its Secret exists
+ANNOTATION_CRD_UID = f"{GROUP}/crd-uid"  # on a binding: uid of the CRD under which its SiteLogPolicy was last seen
 ANNOTATION_SERVING_CA = f"{GROUP}/serving-ca"  # on the webhook configuration: the CA now in use, PEM
 
 # --- kopf handler ids: the webhook's paths are /<id>, and the chart's must be the same ------------------------------
@@ -60,10 +61,29 @@ WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job po
 FORBIDDING_WORD = "allow_log_streaming=false"  # as the last word of its --set no JobLogStreamer starts
 CONFIG_BASENAME = "config_fed_client"  # a job ConfigMap carries it with one of NVFlare's extensions
 
+# --- conditions of a SiteLogPolicy ----------------------------------------------------------------------------------
+CONDITION_READY = "Ready"  # whether the policy does what it says
+CONDITION_ENFORCED = "Enforced"  # whether the API server has been seen to hold the prohibition
+PROBE = "sitelog-probe-"  # names of the objects, never stored, by which that is seen, begin with it
+
 # --- `sitelog upload`'s exit codes (sysexits.h), understood by the Job's podFailurePolicy ----------------------------
 EXIT_DELIVERED = 0
 EXIT_RETRY = 75  # EX_TEMPFAIL: another pod may succeed
 EXIT_GIVE_UP = 78  # EX_CONFIG: no pod will succeed until a person changes something
+
+
+class AdmissionPolicy(str, Enum):
+    """The chart's admission policies that the controller binds: each value ends a name, after the chart's prefix."""
+
+    CONFIGMAPS = "configmaps"  # refuses job configurations without provenance
+    PODS = "pods"  # refuses job pods that may stream
+    MARKS = "marks"  # takes forged provenance away
+    JOB_PODS = "job-pods"  # holds job pods that no webhook saw
+
+    @property
+    def mutating(self) -> bool:
+        """Whether it is a MutatingAdmissionPolicy, which not every Kubernetes has; else a ValidatingAdmissionPolicy."""
+        return self in {AdmissionPolicy.MARKS, AdmissionPolicy.JOB_PODS}
 
 
 class Decision(str, Enum):
@@ -156,3 +176,8 @@ class Reason(str, Enum):
     OVERRIDDEN = "Overridden"
     SPEC_INVALID = "SpecInvalid"
     OBJECTS_REFUSED = "ObjectsRefused"
+    NOTHING_PROHIBITED = "NothingProhibited"
+    NOT_GOVERNED = "NotGoverned"
+    NOT_IN_FORCE_YET = "NotInForceYet"
+    ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
+    PROBE_FAILED = "ProbeFailed"

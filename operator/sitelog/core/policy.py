@@ -153,6 +153,25 @@ class Selector:
             requirement.matches(labels) for requirement in self.match_expressions
         )
 
+    @property
+    def example(self) -> Mapping[str, str] | None:
+        """Labels that match; None where none do: the selector contradicts itself."""
+        labels = dict(self.match_labels)
+        for each in self.match_expressions:
+            if each.operator in {"In", "Exists"}:
+                labels.setdefault(each.key, self._example(each))
+        return labels if self.matches(labels) else None
+
+    def _example(self, requirement: Requirement) -> str:
+        others = [each for each in self.match_expressions if each.key == requirement.key]
+        fresh = (f"x{number}" for number in range(sum(len(each.values) for each in others) + 1))
+        meet = (
+            value
+            for value in (*requirement.values, *fresh)
+            if all(each.matches({requirement.key: value}) for each in others)
+        )
+        return next(meet, "")
+
 
 @dataclass(frozen=True)
 class Policy:

@@ -108,18 +108,23 @@ class KubeClient:
             if not token:
                 return
 
-    async def create(self, resource: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; ConflictError if it exists."""
-        return await self._json("POST", resource, body=body)
+    async def create(self, resource: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create an object; ConflictError if it exists. In a dry run nothing is stored."""
+        return await self._json("POST", resource, body=body, query={"dryRun": "All"} if dry_run else None)
+
+    async def replace(self, resource: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an object whole. A `metadata.resourceVersion` in it makes that conditional."""
+        return await self._json("PUT", resource, body=body)
 
     async def patch(self, resource: str, body: Any, *, metadata_only: bool = False) -> dict[str, Any]:
         """Change an object by a merge patch. A `metadata.resourceVersion` in it makes it conditional."""
         accept = _METADATA if metadata_only else _JSON
         return await self._json("PATCH", resource, body=body, content_type=_MERGE_PATCH, accept=accept)
 
-    async def delete(self, resource: str, *, uid: str) -> None:
-        """Delete this very object, and what it owns in the background."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+    async def delete(self, resource: str, *, uid: str, version: str = "") -> None:
+        """Delete this very object, and what it owns in the background; with `version` only as it was then."""
+        unchanged = {"resourceVersion": version} if version else {}
+        options = {"preconditions": {"uid": uid, **unchanged}, "propagationPolicy": "Background"}
         await self._json("DELETE", resource, body=options)
 
     async def follow_log(self, namespace: str, pod: str, container: str) -> AsyncGenerator[bytes]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import kopf
@@ -63,11 +63,11 @@ def new_registry() -> kopf.OperatorRegistry:
 
 
 def keep_policies(
-    registry: kopf.OperatorRegistry, client: KubeClient, book: PolicyBook, changed: Callable[[], None] = lambda: None
+    registry: kopf.OperatorRegistry, client: KubeClient, book: PolicyBook, changed: Iterable[Callable[[], None]] = ()
 ) -> None:
     """Keep the book up to date: listed before anything is served, then watched, and listed again each minute.
 
-    `changed` is called after each change that the watch tells of.
+    `changed` are called after each change that the watch tells of.
     """
     resyncing: list[asyncio.Task[None]] = []
 
@@ -87,7 +87,8 @@ def keep_policies(
             book.drop(body)
         else:
             book.put(body)
-        changed()
+        for call in changed:
+            call()
 
 
 async def run_kopf(

@@ -1,0 +1,150 @@
+"""The condition `Enforced`: whether the API server has been seen to hold what a SiteLogPolicy prohibits.
+
+It is seen by dry runs that pass Sitelog's webhook by: what refuses them is the API server itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from sitelog.core.bindings import names_for, probe_namespace
+from sitelog.core.names import CONDITION_ENFORCED, AdmissionPolicy, Reason
+from sitelog.core.policy import Mode, Policy
+from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
+from sitelog.kube.probes import probe
+
+from .bindings import Bindings, Standing
+from .conditions import Finding, conditions_with
+from .ledger import policy_path
+
+_TOGETHER: Final = 0.05  # seconds in which what happens is answered with one look
+_SOON: Final = 0.2  # seconds until a look that left something open is repeated; each time twice as many
+
+log = logging.getLogger(__name__)
+
+
+class Enforcement:
+    """Has the bindings kept, asks the API server whether it goes by them, and says so in each SiteLogPolicy.
+
+    Parameters
+    ----------
+    interval : seconds between looks when nothing happens.
+    """
+
+    def __init__(self, client: KubeClient, bindings: Bindings, *, interval: float) -> None:
+        self._client = client
+        self._bindings = bindings
+        self._interval = interval
+        self._seen: dict[str, list[str]] = {}
+        self._happened = asyncio.Event()
+
+    def happened(self) -> None:
+        """Ask for a look soon."""
+        self._happened.set()
+
+    async def run(self) -> None:
+        """Look for ever: apart from the sweeper, whose rounds may take long."""
+        soon = _SOON
+        while True:
+            self._happened.clear()
+            soon = _SOON if await self._look() else min(2 * soon, self._interval)
+            delay = soon if soon > _SOON else self._interval
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._happened.wait(), timeout=delay)
+                soon = _SOON
+            await asyncio.sleep(_TOGETHER)
+
+    async def _look(self) -> bool:
+        """Return whether nothing is left open."""
+        try:
+            standing = await self._bindings.look()
+            settled = [await self._tell(body, standing) for body in standing.bodies]
+        except ApiError as error:
+            log.warning("prohibitions stay as they are, trying again: %s", error)
+            return False
+        except Exception:
+            # What is held stays held; the next look tries again.
+            log.exception("prohibitions stay as they are, an error of ours, trying again")
+            return False
+        return all(settled)
+
+    async def _tell(self, body: Mapping[str, Any], standing: Standing) -> bool:
+        key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        if key in standing.touched:
+            self._seen.pop(key, None)
+        finding = await self._find(body, key, standing)
+        settled = finding.reason not in {Reason.NOT_IN_FORCE_YET, Reason.PROBE_FAILED}
+        conditions = conditions_with(body, CONDITION_ENFORCED, finding)
+        if conditions == ((body.get("status") or {}).get("conditions") or []):
+            return settled
+        version = {"resourceVersion": body["metadata"]["resourceVersion"]}
+        try:
+            await self._client.patch(
+                policy_path(key, "status"), {"metadata": version, "status": {"conditions": conditions}}
+            )
+        except (ConflictError, NotFoundError):
+            return False  # it has changed meanwhile: the next look sees that
+        return settled
+
+    async def _find(self, body: Mapping[str, Any], key: str, standing: Standing) -> Finding:
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        if problem := standing.book.problem(namespace, name):
+            message = (
+                f"{problem}; correct the field: what the API server held for this policy before, it goes on holding"
+            )
+            return Finding("Unknown", Reason.SPEC_INVALID, message)
+        policy = next(each for each in standing.book.policies if each.key == key)
+        prohibits = policy.log_streaming.prohibits_streamer
+        if prohibits and standing.book.governed.reach(namespace) is None:
+            message = (
+                f"Sitelog does not govern the namespace {namespace}: see the chart's namespaces and excludedNamespaces"
+            )
+            return Finding("False", Reason.NOT_GOVERNED, message)
+        if lacking := standing.lacking.get(key):
+            return Finding("False", Reason.NOT_IN_FORCE_YET, lacking)
+        if self._seen.get(key) != standing.versions.get(key, []) and (open_ := await self._ask(policy, standing)):
+            return open_
+        self._seen[key] = standing.versions.get(key, [])
+        return _held(policy)
+
+    async def _ask(self, policy: Policy, standing: Standing) -> Finding | None:
+        """Return what is not seen yet; None: the API server goes by this policy."""
+        labels = policy.selector.example
+        known = {each.namespace for each in standing.book.policies}
+        namespace = probe_namespace(policy, standing.book.governed, known)
+        holds = policy.log_streaming.prohibits_streamer and policy.mode is Mode.ENFORCE
+        if labels is None or (namespace is None and not holds):
+            return None  # there is nothing that it could be asked for
+        if namespace is None:
+            return Finding("Unknown", Reason.PROBE_FAILED, "no governed namespace is known in which to see it")
+        own = names_for(self._bindings.prefix, policy.namespace, policy.name)
+        for bound, what in _ASKED:
+            answer = await probe(self._client, bound, namespace, labels)
+            if holds and answer.problem:
+                return Finding("Unknown", Reason.PROBE_FAILED, f"a dry run does not show it: {answer.problem}")
+            if holds and not answer.refused_by:
+                message = f"the API server does not refuse {what} in {namespace} yet"
+                return Finding("False", Reason.NOT_IN_FORCE_YET, message)
+            if not holds and answer.refused_by in own:
+                message = f"the API server still refuses {what} in {namespace} by binding {answer.refused_by}"
+                return Finding("False", Reason.NOT_IN_FORCE_YET, message)
+        return None
+
+
+_ASKED: Final = (
+    (AdmissionPolicy.CONFIGMAPS, "job configurations without provenance"),
+    (AdmissionPolicy.PODS, "job pods that may stream"),
+)
+
+
+def _held(policy: Policy) -> Finding:
+    if not policy.log_streaming.prohibits_streamer:
+        return Finding("True", Reason.NOTHING_PROHIBITED, f"log streaming is {policy.log_streaming.value}")
+    if policy.mode is Mode.DRY_RUN:
+        return Finding("False", Reason.DRY_RUN, "the API server warns, and refuses nothing")
+    if policy.selector.example is None:
+        return Finding("True", Reason.NOTHING_PROHIBITED, "no object can have the labels that spec.selector asks for")
+    message = "the API server refuses job configurations that Sitelog has not looked at, and job pods that may stream"
+    return Finding("True", Reason.IN_FORCE, message)
