@@ -44,8 +44,8 @@ UNREADABLE: dict[str, tuple[str, Reason, str]] = {
     "a mebibyte of nesting": (DEEP, Reason.TOO_DEEP, "nested too deep to be read"),
     "nested objects": (DEEP_OBJECT, Reason.TOO_DEEP, "nested too deep to be read"),
     "endless variables": ('{"a": "{b}", "b": "{a}", "components": "{a}"}', Reason.UNDECIDABLE, "without end"),
-    "a text that doubles": (DOUBLED, Reason.UNDECIDABLE, "components[0].path: "),
-    "objects that double": (BRANCHING, Reason.UNDECIDABLE, "more of it than can be followed"),
+    "a text that doubles": (DOUBLED, Reason.TOO_LARGE, "more than can be followed in time"),
+    "objects that double": (BRANCHING, Reason.TOO_LARGE, "more than can be followed in time"),
 }
 
 
@@ -66,12 +66,15 @@ def test_what_cannot_be_read_passes_as_it_is_where_the_site_allows(name: str) ->
     assert verdict.message.endswith("; it passes as it is, without a log streamer")
 
 
-@pytest.mark.parametrize("components", ["text", 7, True, {"a": 1}, {}, ""])
-def test_components_of_a_wrong_type_get_no_streamer_and_have_none(components: Any) -> None:
-    text = json.dumps({"components": components})
+@pytest.mark.parametrize("components", ["text", 7, True, {"a": 1}, {}, "", "{nowhere}", "{list}"])
+def test_components_that_are_no_list_get_a_streamer_beside_them_and_have_none(components: Any) -> None:
+    config = {"components": components, "list": []}
+    text = json.dumps(config)
     allowed, forbidden = decide(text, ALLOWED, Streamer()), decide(text, FORBIDDEN, Streamer())
-    assert (allowed.decision, allowed.reason) == (Decision.UNREADABLE, Reason.COMPONENTS_INVALID)
-    assert allowed.message.startswith("its `components` is not a list;")
+    assert allowed.text is not None
+    added = json.loads(allowed.text)
+    assert added.pop("components.#1")["path"] == STREAMER
+    assert added == config
     assert (forbidden.decision, forbidden.text) == (Decision.CLEAN, text)
 
 

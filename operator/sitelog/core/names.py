@@ -129,7 +129,6 @@ class Reason(str, Enum):
     NOT_UTF8 = "NotUTF8"
     NOT_AN_OBJECT = "NotAnObject"
     TOO_DEEP = "TooDeep"
-    COMPONENTS_INVALID = "ComponentsInvalid"
     FORMAT_UNSUPPORTED = "FormatUnsupported"
     UNDECIDABLE = "Undecidable"
     NOT_REMOVABLE = "NotRemovable"

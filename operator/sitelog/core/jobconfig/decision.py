@@ -5,22 +5,19 @@ is, with a warning: a site that allows is never stopped. Forbidden: every JobLog
 cannot be said is refused.
 """
 
-import copy
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import LogStreaming, Streamer
 
-from . import formats, loader, streamer
-from .aliasing import refuse_aliases
+from . import editing, formats, streamer
 from .budget import Budget, OverBudgetError
+from .components import Component, Place, components, written
 from .formats import Format
 from .json_text import UnreadableError
-from .loader import Component
+from .resolver import resolve
 from .undecidable import UndecidableError
-from .variables import Scope, resolve
 
 
 @dataclass(frozen=True)
@@ -87,12 +84,12 @@ def _decide(
     try:
         budget.spend_characters(len(text))
         if log_streaming.prohibits_streamer:
-            return _strip(text, form)
-        return _inject(text, form, parameters, injected_before=injected_before)
+            return _strip(text, form, budget)
+        return _inject(text, form, parameters, budget, injected_before=injected_before)
     except UnreadableError as error:
         return unusable(text, log_streaming, error.reason, str(error))
     except UndecidableError as error:
-        return unusable(text, log_streaming, Reason.UNDECIDABLE, f"it cannot be followed at {error}")
+        return unusable(text, log_streaming, Reason.UNDECIDABLE, f"it cannot be followed: {error}")
     except RecursionError:
         return unusable(text, log_streaming, Reason.TOO_DEEP, "it is nested too deep to be followed")
 
@@ -109,102 +106,90 @@ def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: st
     return Verdict(Decision.UNREADABLE, reason, f"{message}; it passes as it is, without a log streamer", text)
 
 
-def _inject(text: str, form: Format, parameters: Streamer, *, injected_before: bool) -> Verdict:
-    config = formats.parse(text, form)
-    components = loader.components(config)
-    declared = [component for component in components if streamer.names_streamer(component)]
-    entries = _entries(config)
-    if entries is None:
-        message = "its `components` is not a list"
-        return unusable(text, LogStreaming.ALLOWED, Reason.COMPONENTS_INVALID, message)
-    ours = [c for c in declared if injected_before and _is_ours(c)]
-    if len(declared) > len(ours):
-        message = f"it declares a JobLogStreamer itself ({declared[0].where})"
+def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, injected_before: bool) -> Verdict:
+    read = _read(formats.parse(text, form), budget)
+    ours = [c for c in read.streamers if injected_before and _is_ours(c, read.config)]
+    if len(read.streamers) > len(ours):
+        message = f"it declares a JobLogStreamer itself ({read.streamers[0].where})"
         return Verdict(Decision.DECLARED, Reason.STREAMER_DECLARED, message, text)
     if ours:
-        index = ours[0].place[1]
-        wanted = streamer.entry(parameters, ours[0].value.raw["id"])
-        if entries[index] == wanted:
+        wanted = streamer.entry(parameters, ours[0].description["id"])
+        if ours[0].description == wanted:
             return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it has its JobLogStreamer", text)
-        result = formats.dump({**config, "components": [*entries[:index], wanted, *entries[index + 1 :]]}, form)
+        after = editing.replaced(read.config, ours[0].place, wanted)
+        result = formats.dump(after, form)
     else:
-        added = streamer.entry(parameters, streamer.free_id(_ids(components)))
-        result = formats.extend(text, {**config, "components": [*entries, added]}, form)
+        after = editing.extended(read.config, streamer.entry(parameters, streamer.free_id(read.built, text)))
+        listed = isinstance(after.get("components"), list)
+        result = formats.extend(text, after, form) if listed else formats.dump(after, form)
+    got = _read(after, budget)
+    if len(got.streamers) != 1 or not _keeps_others(read, got):
+        raise UndecidableError("a JobLogStreamer more would change what else is built")
     return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it got a JobLogStreamer", result)
 
 
-def _entries(config: dict[str, Any]) -> list[Any] | None:
-    """Return the entries of `components`, put in place of a reference; None if it cannot be one list."""
-    raw = config.get("components")
-    if raw is None:
-        return []
-    value = resolve(raw, Scope(config)).raw
-    return value if isinstance(value, list) else None
+def _is_ours(component: Component, config: dict[Any, Any]) -> bool:
+    """Whether it stands where Sitelog puts one, under an id that Sitelog gives."""
+    key, *position = component.place
+    listed = key == "components" and isinstance(config[key], list)
+    at_home = listed if len(position) == 1 else not position
+    return at_home and str(component.description.get("id", "")).startswith(streamer.STREAMER_ID)
 
 
-def _is_ours(component: Component) -> bool:
-    return (
-        len(component.place) == 2  # noqa: PLR2004 - ("components", index)
-        and component.place[0] == "components"
-        and isinstance(component.place[1], int)
-        and str(component.value.raw.get("id", "")).startswith(streamer.STREAMER_ID)
-    )
-
-
-def _ids(components: Iterable[Component]) -> set[str]:
-    ids = (component.value.child(component.value.raw.get("id")).raw for component in components)
-    return {component_id for component_id in ids if isinstance(component_id, str)}
-
-
-def _strip(text: str, form: Format) -> Verdict:
-    config = formats.parse(text, form)
-    found: list[Component] = []
-    components = loader.components(config)
-    if components:
-        refuse_aliases(config)
-    for component in components:
-        if any(component.place[: len(gone.place)] == gone.place for gone in found):
-            continue  # it goes with its owner
-        if streamer.names_streamer(component):
-            if not _is_entry(component, config):
-                if component.disabled:
-                    continue  # it stays where it is and is not built
-                message = f"{component.where} is a JobLogStreamer that its owner needs; remove it from the job"
-                return Verdict(Decision.REFUSED, Reason.NOT_REMOVABLE, message, None)
-            found.append(component)
-        elif streamer.may_become_streamer(component):
+def _strip(text: str, form: Format, budget: Budget) -> Verdict:
+    read = _read(formats.parse(text, form), budget)
+    places = {component.place for component in read.streamers}
+    for component in read.built:
+        if streamer.may_become_streamer(component) and not _within(component.place, places):
             message = f"only the job itself would know what {component.where} is; name its class in the configuration"
             return Verdict(Decision.REFUSED, Reason.UNDECIDABLE, message, None)
-    if not found:
+    if not places:
         return Verdict(Decision.CLEAN, Reason.NO_STREAMER, "it has no JobLogStreamer", text)
-    _remove(config, found)
-    places = ", ".join(component.where for component in found)
-    return Verdict(
-        Decision.STRIPPED,
-        Reason.STREAMER_STRIPPED,
-        f"it lost its JobLogStreamer ({places})",
-        formats.dump(config, form),
+    first = read.streamers[0].where
+    try:
+        after = editing.without(read.config, [c.place for c in read.streamers if not _within(c.place[:-1], places)])
+    except editing.NotRemovableError as error:
+        return _not_removable(written(error.place))
+    left = _read(after, budget)
+    if left.streamers or not _keeps_others(read, left):
+        return _not_removable(first)
+    message = f"it lost its JobLogStreamer ({', '.join(component.where for component in read.streamers)})"
+    return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, formats.dump(after, form))
+
+
+def _not_removable(where: str) -> Verdict:
+    message = f"{where} is a JobLogStreamer that its owner needs; remove it from the job"
+    return Verdict(Decision.REFUSED, Reason.NOT_REMOVABLE, message, None)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A configuration, what NVFlare builds from it, and which of that are JobLogStreamers."""
+
+    config: dict[Any, Any]
+    built: list[Component]
+    streamers: list[Component]
+
+
+def _read(config: dict[Any, Any], budget: Budget) -> _Read:
+    built = components(resolve(config, budget), budget)
+    return _Read(config, built, [c for c in built if streamer.names_streamer(c) and c.disabled is not True])
+
+
+def _keeps_others(before: _Read, after: _Read) -> bool:
+    """Whether everything but the streamers is built as before; of what owned one, only the class counts."""
+    owners = {c.place[:length] for c in before.streamers for length in range(len(c.place))}
+    stays, kept = _others(before), _others(after)
+    return len(stays) == len(kept) and all(
+        old.class_name == new.class_name and (old.place in owners or old.description == new.description)
+        for old, new in zip(stays, kept, strict=True)
     )
 
 
-def _is_entry(component: Component, config: dict[str, Any]) -> bool:
-    """Whether it can go without a trace: an entry of a list of components, or one under a key of its own.
-
-    A list that an invocation makes has no place of its own from which an entry could go.
-    """
-    key = component.place[0]
-    own = len(component.place) == 1 or not resolve(config[key], Scope(config)).scope.local
-    return not component.nested and str(key).startswith("components") and own
+def _others(read: _Read) -> list[Component]:
+    places = {component.place for component in read.streamers}
+    return [component for component in read.built if not _within(component.place, places)]
 
 
-def _remove(config: dict[str, Any], found: list[Component]) -> None:
-    """Take the components out, the last first so that positions hold."""
-    for component in sorted(found, key=lambda c: c.place[1:], reverse=True):
-        key = component.place[0]
-        if len(component.place) == 1:  # a top-level key spelt `components.#1`
-            del config[key]
-            continue
-        entries = resolve(config[key], Scope(config)).raw
-        if entries is not config[key]:
-            config[key] = entries = copy.deepcopy(entries)
-        del entries[component.place[1]]
+def _within(place: Place, places: set[Place]) -> bool:
+    return any(place[:length] in places for length in range(1, len(place) + 1))

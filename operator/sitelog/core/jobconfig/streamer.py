@@ -1,53 +1,36 @@
 """What Sitelog knows about NVFlare's JobLogStreamer: how a configuration names it, and how it is declared."""
 
-import sys
+import hashlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sitelog.core.policy import Streamer
 
-from .loader import Component
-from .variables import Unknown
+from .builders import builds_by_name
+from .components import Component
+from .unknown import is_marked, may_be, may_name
 
 STREAMER_CLASS: Final = "JobLogStreamer"
 STREAMER_PATH: Final = f"nvflare.app_common.logging.job_log_streamer.{STREAMER_CLASS}"
 STREAMER_ID: Final = "auto_log_streamer"
 _DEFAULTS: Final = Streamer()
-# NVFlare 2.9.0 and what it requires, by the names under which they are imported.
-_INSTALLED: Final = frozenset(
-    (
-        "nvflare", "aiohttp", "cryptography", "docker", "flask", "flask_jwt_extended", "flask_sqlalchemy", "google",
-        "grpc", "gunicorn", "jinja2", "msgpack", "numpy", "psutil", "pydantic", "pyhocon", "pyparsing", "requests",
-        "safetensors", "sqlalchemy", "urllib3", "werkzeug", "yaml", "omegaconf", "kubernetes",
-    )
-)  # fmt: skip
 
 
 def names_streamer(component: Component) -> bool:
-    """Whether the loader would build a JobLogStreamer here.
-
-    The class decides, whatever module it is asked for in: a job's own code may carry it under another path. A class
-    that merely has the word in its name is another class.
-    """
+    """Whether a JobLogStreamer would be built here, unless the component is disabled."""
     name = component.class_name
-    return isinstance(name, str) and name.rpartition(".")[2] == STREAMER_CLASS
+    return name is not None and not is_marked(name) and may_name(name, STREAMER_CLASS)
 
 
 def may_become_streamer(component: Component) -> bool:
     """Whether only the job's own process will know what is built here.
 
-    That is so for a class named by the job's environment, and for a function in the place of a class, which can make
-    any class out of its arguments: Python's own, NVFlare's, or one of the packages that come with NVFlare
-    (`yaml.unsafe_load`). A job's own code may call its classes as it likes.
+    That is so for a class named by the job's environment, and for what makes any object out of a text.
     """
     name = component.class_name
-    if component.disabled:
+    if component.disabled or name is None:
         return False
-    if isinstance(name, Unknown):
-        return True
-    if name is None or "." not in name:
-        return False
-    top, last = name.partition(".")[0], name.rpartition(".")[2]
-    return top in sys.stdlib_module_names or (top in _INSTALLED and not last[:1].isupper())
+    return builds_by_name(name) or (is_marked(name) and may_name(name, STREAMER_CLASS))
 
 
 def entry(streamer: Streamer, component_id: str) -> dict[str, Any]:
@@ -62,10 +45,18 @@ def entry(streamer: Streamer, component_id: str) -> dict[str, Any]:
     return {"id": component_id, "path": STREAMER_PATH, "args": args}
 
 
-def free_id(taken: set[str]) -> str:
-    """Return `auto_log_streamer`, or the next one with a number: two components of one id would stop the job."""
+def free_id(components: Sequence[Component], text: str) -> str:
+    """Return an id that no component has, since two of one id would stop the job.
+
+    That is `auto_log_streamer`, or the next one with a number; where only the job knows an id that might be the same,
+    one with the configuration's digest in it, which nobody can have written into the configuration.
+    """
+    ids = [component.description.get("id") for component in components if not component.nested]
+    taken = {name for name in ids if isinstance(name, str)}
     number, candidate = 1, STREAMER_ID
     while candidate in taken:
         number += 1
         candidate = f"{STREAMER_ID}_{number}"
+    if any(may_be(name, candidate) for name in taken if is_marked(name)):
+        return f"{STREAMER_ID}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return candidate
