@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from nvflare.private.fed.app.client import worker_process
 
 from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.jobpod.command_line import is_job_command
 from sitelog.core.names import WORKER_MODULE, Reason
 from sitelog.core.policy import InForce, Policy
-from sitelog.core.worker_command import is_job_command
 from sitelog.kube.pods import parse_job_pod
 from support import recorded
 from support.hypothesis_profiles import at_least

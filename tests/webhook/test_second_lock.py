@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import (
+    FINALIZER_ERROR_LOG,
+    FORBIDDING_VALUE,
+    FORBIDDING_VARIABLE,
+    FORBIDDING_WORD,
+    SIDECAR,
+    WORKER_MODULE,
+)
+from sitelog.core.policy import Capture, ErrorLog, LogStreaming, Policy
+from sitelog.webhook.reviews import review_pod
 from support.control_plane_api import Json
 from support.installation import Installation
 from support.job_pods import job_pod
@@ -20,6 +29,9 @@ def create(installation: Installation, namespace: str, pod: Json) -> tuple[Json 
     path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
     stored = installation.control_plane.api.find(path)
     return stored, said
+
+
+VARIABLE = {"name": FORBIDDING_VARIABLE, "value": FORBIDDING_VALUE}
 
 
 def argv(container: Json) -> list[str]:
@@ -36,7 +48,7 @@ def job_args(name: str) -> list[str]:
     return list(job_pod(name)["spec"]["containers"][0]["args"])
 
 
-def test_a_launched_pod_gets_the_word_and_nothing_else_changes(
+def test_a_launched_pod_gets_word_and_variable_and_nothing_else_changes(
     installation: Installation, namespace: str, tmp_path: Path
 ) -> None:
     installation.policy(namespace, logStreaming="Forbidden", clientName="site-1")
@@ -48,7 +60,9 @@ def test_a_launched_pod_gets_the_word_and_nothing_else_changes(
         assert "Warning" not in said
         (after,) = stored["spec"]["containers"]
         assert argv(after) == [*argv(before), FORBIDDING_WORD]
-        assert {**after, "args": before["args"]} == {**after, **before, "volumeMounts": after["volumeMounts"]}
+        assert after["env"] == [*before["env"], VARIABLE]
+        same = {**before, "volumeMounts": after["volumeMounts"], "env": after["env"]}
+        assert {**after, "args": before["args"]} == {**after, **same}
         assert stored["metadata"]["labels"]["sitelog.dev/client"] == "site-1"
 
 
@@ -96,6 +110,7 @@ def test_every_container_that_runs_a_job(installation: Installation, namespace: 
         for container in found:
             is_job = WORKER_MODULE in argv(container)
             assert argv(container) == ([*argv(job), FORBIDDING_WORD] if is_job else other["command"]), name
+            assert (VARIABLE in container.get("env", [])) is is_job, name
         assert stored["metadata"]["labels"]["sitelog.dev/client"] == "site-1"
 
 
@@ -103,11 +118,11 @@ def test_what_cannot_have_the_word_is_kept_out(installation: Installation, names
     installation.policy(namespace, logStreaming="Forbidden")
     line = f"exec python3 -m {WORKER_MODULE} -n job -c site-1 --set a=b {FORBIDDING_WORD}"
     cases = {
-        "shell": (["sh", "-c"], [line], "the module is no word of its own"),
+        "shell": (["sh", "-c"], [line], "more than python, its plain options and -m stand before"),
         "pretends": (
             ["sh", "-c", line, WORKER_MODULE],
             ["--set", FORBIDDING_WORD],
-            "the module is no word of its own",
+            "more than python, its plain options and -m stand before",
         ),
         "environment": (["python3"], [*job_args("x"), "$(MORE)"], "Kubernetes would put another word in for $(...)"),
     }
@@ -116,8 +131,8 @@ def test_what_cannot_have_the_word_is_kept_out(installation: Installation, names
         assert stored is None
         assert 'admission webhook "pods.sitelog.dev" denied the request: ' in said
         assert (
-            f"Pod {namespace}/{name}: SiteLogPolicy {namespace}/site forbids log streaming, and {FORBIDDING_WORD}"
-            f" cannot be put after --set, because {why}"
+            f"Pod {namespace}/{name}: SiteLogPolicy {namespace}/site prohibits log streaming, and nothing would keep"
+            f" this pod from it: container {job_pod(name)['spec']['containers'][0]['name']}: {why}"
         ) in said
         assert "start the job by NVFlare's launcher" in said
 
@@ -146,3 +161,27 @@ def test_other_pods_are_untouched(installation: Installation, namespace: str) ->
     assert said == "pod/other created\n"
     assert argv(stored["spec"]["containers"][0]) == argv(pod["spec"]["containers"][0])
     assert "labels" not in stored["metadata"]
+
+
+def test_a_pod_whose_error_log_is_wanted_gets_both_locks_and_the_sidecar() -> None:
+    policy = Policy(
+        "fl",
+        "site",
+        log_streaming=LogStreaming.ERROR_LOG_ONLY,
+        client_name="site-1",
+        error_log=ErrorLog(upload=True, capture=Capture.SIDECAR),
+    )
+    pod = job_pod("captured")
+    pod["metadata"]["namespace"] = "fl"
+    review = review_pod(pod, [policy], "root")
+    assert review.refusal is None
+    (container,) = review.merge["spec"]["containers"]
+    assert argv(container)[-1] == FORBIDDING_WORD
+    assert container["env"][-1] == VARIABLE
+    (sidecar,) = review.merge["spec"]["initContainers"]
+    assert sidecar["name"] == SIDECAR
+    assert FINALIZER_ERROR_LOG in review.merge["metadata"]["finalizers"]
+    pod["spec"] |= review.merge["spec"]
+    again = review_pod(pod, [policy], "root")
+    assert again.refusal is None
+    assert "spec" not in again.merge

@@ -14,7 +14,8 @@ from sitelog.core.policy import InForce, Mode, Policy, applicable, if_enforced, 
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.lists import pages
-from sitelog.kube.pods import parse_job_pod, pod_may_stream
+from sitelog.kube.lock import pod_may_stream
+from sitelog.kube.pods import parse_pod
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
 
@@ -48,9 +49,9 @@ class Revocation:
         self.unstopped = unstopped
 
     async def _look_at(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
-        pod = parse_job_pod(body)
+        pod = parse_pod(body)
         governed = self._book.governed  # no other pod ever gets the word
-        if pod is None or not governed.has(pod.namespace) or not pod_may_stream(body):
+        if not governed.has(pod.namespace) or not pod_may_stream(body):
             return
         concerned = applicable(
             self._book.policies, root_namespace=governed.root, namespace=pod.namespace, labels=pod.labels

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from .jobpod.command_line import CommandError, worker_options
 from .names import Reason
 from .policy import InForce
-from .worker_command import CommandError, worker_options
 
 # Kubernetes replaces $(NAME) in each word of a command line, and $$ by $: what runs is not what stands there.
 _EXPANDED: Final = re.compile(r"\$[($]")

@@ -59,6 +59,8 @@ GATE_TIMEOUT = "SITELOG_GATE_TIMEOUT"
 CLIENT_MODULE = "nvflare.private.fed.app.client.client_train"  # what a site's FL client runs
 WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
 FORBIDDING_WORD = "allow_log_streaming=false"  # as the last word of its --set no JobLogStreamer starts
+FORBIDDING_VARIABLE = "NVFLARE_ALLOW_LOG_STREAMING"  # in its environment NVFlare reads the same, last and always
+FORBIDDING_VALUE = "false"
 CONFIG_BASENAME = "config_fed_client"  # a job ConfigMap carries it with one of NVFlare's extensions
 
 # --- conditions of a SiteLogPolicy ----------------------------------------------------------------------------------

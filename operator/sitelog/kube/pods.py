@@ -1,10 +1,11 @@
 """Pods and their Events, from JSON to `core.pod` values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sitelog.core.identity import Identity
+from sitelog.core.jobpod.command_line import is_job_command
 from sitelog.core.labels import label_value
 from sitelog.core.names import (
     ANNOTATION_CLIENT_NAME,
@@ -15,7 +16,6 @@ from sitelog.core.names import (
     SIDECAR,
 )
 from sitelog.core.pod import JobPod, PodEvent, Sidecar, Terminated, Waiting
-from sitelog.core.worker_command import forbid_streaming, is_job_command, may_stream
 
 _INITIALIZING: Final = ("PodInitializing", "ContainerCreating", "")
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
@@ -23,10 +23,14 @@ _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 
 def parse_job_pod(body: Mapping[str, Any]) -> JobPod | None:
     """Read a pod; None if none of its containers, of whatever kind, runs NVFlare's job process."""
+    pod = parse_pod(body)
+    return pod if pod.argv else None
+
+
+def parse_pod(body: Mapping[str, Any]) -> JobPod:
+    """Read any pod; container and argv are empty where none of its containers runs NVFlare's job process."""
     metadata, status = (body.get(key) or {} for key in ("metadata", "status"))
-    name, argv = next(_job_commands(body), ("", ()))
-    if not argv:
-        return None
+    name, argv = _job_command(body)
     state, running = _state(status, name)
     if isinstance(state, Waiting) and state.reason in _INITIALIZING:
         state = _why_not_initialized(status) or state
@@ -62,43 +66,14 @@ def identity_marks(identity: Identity) -> dict[str, Any]:
     }
 
 
-def pod_may_stream(body: Mapping[str, Any]) -> bool:
-    """Whether nothing keeps some job process of this pod from streaming."""
-    return any(may_stream(argv) for _, argv in _job_commands(body))
-
-
-def _job_commands(body: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Give name and whole command line of each container that runs NVFlare's job process."""
+def _job_command(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Give name and whole command line of the first container that runs NVFlare's job process; empty if none does."""
     spec = body.get("spec") or {}
     for container in (container for kind in _CONTAINERS for container in spec.get(kind) or ()):
         argv = (*(container.get("command") or ()), *(container.get("args") or ()))
         if is_job_command(argv):
-            yield container["name"], argv
-
-
-def forbid_in_pod(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the merge patch that gives each job process of a pod the forbidding word; empty if all have it.
-
-    Raises
-    ------
-    CommandError
-        A command line that cannot have it.
-    """
-    spec: dict[str, Any] = {}
-    for kind in ("containers", "initContainers"):
-        before = body["spec"].get(kind) or []
-        after = [_forbidden(container) for container in before]
-        if after != before:
-            spec[kind] = after
-    return {"spec": spec} if spec else {}
-
-
-def _forbidden(container: Mapping[str, Any]) -> dict[str, Any]:
-    command, args = container.get("command") or [], container.get("args") or []
-    if not is_job_command([*command, *args]):
-        return dict(container)
-    command, args = forbid_streaming(command, args)
-    return {**container, **({"command": command} if command else {}), **({"args": args} if args else {})}
+            return container["name"], argv
+    return "", ()
 
 
 def parse_event(body: Mapping[str, Any]) -> PodEvent:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sitelog.core.error_log import FILE_NAME
+from sitelog.core.jobpod.command_line import CommandError, is_job_command, worker_options
 from sitelog.core.names import SIDECAR
-from sitelog.core.worker_command import CommandError, is_job_command, worker_options
 
 _PROGRAM: Final = importlib.resources.files("sitelog.sidecar").joinpath("copy_log.py").read_text(encoding="utf-8")
 # Requests equal limits: a pod of the class Guaranteed stays one.

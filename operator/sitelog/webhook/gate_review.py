@@ -14,6 +14,7 @@ from sitelog.kube.gate_pods import (
     shared_account,
     unsupported,
 )
+from sitelog.kube.lock import pod_may_stream
 from sitelog.kube.pods import parse_job_pod
 
 from .reviews import Review, with_rehearsal
@@ -27,8 +28,8 @@ def review_client_pod(
     `image` is Sitelog's own.
     """
     pod = parse_client_pod(body)
-    if pod is None or not pod.bare or parse_job_pod(body):
-        return None
+    if pod is None or not pod.bare or parse_job_pod(body) or pod_may_stream(body):
+        return None  # what runs a job too, in whatever way, is judged as a job pod
     concerned = applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels)
     review = _enforced(body, pod, in_force(concerned), image)
     rehearsed = if_enforced(concerned)

@@ -7,11 +7,11 @@ from typing import Any
 from sitelog.core.configmap import ConfigMap
 from sitelog.core.decide import decide_any
 from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.jobpod.command_line import CommandError
 from sitelog.core.names import (
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
     FINALIZER_ERROR_LOG,
-    FORBIDDING_WORD,
     LABEL_DECISION,
     Decision,
     Reason,
@@ -28,9 +28,9 @@ from sitelog.core.policy import (
     in_force,
 )
 from sitelog.core.upload import Plan, plan_upload
-from sitelog.core.worker_command import CommandError
 from sitelog.kube.configmaps import merge_for, parse_configmap
-from sitelog.kube.pods import forbid_in_pod, identity_marks, parse_job_pod
+from sitelog.kube.lock import hold_in_pod
+from sitelog.kube.pods import identity_marks, parse_pod
 from sitelog.kube.sidecar import has_sidecar, sidecar
 
 
@@ -93,9 +93,7 @@ def _stored_as_it_is(configmap: ConfigMap, old: Mapping[str, Any] | None, reason
 
 def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str) -> Review:
     """Label a new job pod, so that it is found by job and client, and its end is watched; forbid it to stream."""
-    pod = parse_job_pod(body)
-    if pod is None:
-        return Review(_subject(body), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
+    pod = parse_pod(body)
     concerned = applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels)
     review = _enforced(body, pod, in_force(concerned))
     rehearsed = if_enforced(concerned)
@@ -107,11 +105,25 @@ def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespa
 def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
     if force.governing is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
-    review = _labelled(pod, force, force.governing)
+    held: Mapping[str, Any] = {}
     if force.prohibits_streamer:
-        review = _with_word(body, review, force.governing)
-    if review.refusal:
+        try:
+            held = hold_in_pod(body)
+        except CommandError as error:
+            return _not_holdable(pod, force.governing, error)
+    if not pod.argv:
+        return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
+    review = _watched({**body, "spec": {**body["spec"], **held}}, pod, force, force.governing)
+    if not force.prohibits_streamer:
         return review
+    spec = {**held, **review.merge.get("spec", {})}
+    merge = {**review.merge, "spec": spec} if spec else review.merge
+    return replace(review, reason=Reason.STREAMING_FORBIDDEN.value, merge=merge)
+
+
+def _watched(body: Mapping[str, Any], pod: JobPod, force: InForce, policy: Policy) -> Review:
+    """Have the pod found by job and client, and kept until its error log is captured where that is wanted."""
+    review = _labelled(pod, force, policy)
     plan = plan_upload(pod, force)
     return _with_capture(body, review, plan.error_log) if isinstance(plan, Plan) else _not_held(body, review)
 
@@ -168,25 +180,22 @@ def _with_capture(body: Mapping[str, Any], review: Review, settings: ErrorLog) -
         why = "its workspace is on no volume that a sidecar could read"
         warning = f"{review.subject}: its error log is taken from its container's output, because {why}"
         return replace(review, warnings=(*review.warnings, warning))
-    spec = review.merge.get("spec") or {}  # what the word has changed already
-    beside = spec.get("initContainers") or body["spec"].get("initContainers") or ()
-    merge = {**review.merge, "spec": {**spec, "initContainers": [*beside, container]}}
-    forbidden = review.reason == Reason.STREAMING_FORBIDDEN.value  # says more than that there is a sidecar
-    return replace(review, reason=review.reason if forbidden else Reason.SIDECAR_ADDED.value, merge=merge)
+    spec = {"initContainers": [*(body["spec"].get("initContainers") or ()), container]}
+    return replace(review, reason=Reason.SIDECAR_ADDED.value, merge={**review.merge, "spec": spec})
 
 
-def _with_word(body: Mapping[str, Any], review: Review, policy: Policy) -> Review:
-    """Put the word into the pod that keeps its log streamers still, whatever its configuration says."""
-    try:
-        merge = {**review.merge, **forbid_in_pod(body)}
-    except CommandError as error:
-        message = (
-            f"{review.subject}: SiteLogPolicy {policy.key} forbids log streaming, and {FORBIDDING_WORD} cannot be put"
-            f" after --set, because {error}; start the job by NVFlare's launcher"
-        )
-        reason = Reason.COMMAND_UNSUPPORTED.value
-        return replace(review, decision=Decision.REFUSED.value, reason=reason, merge={}, refusal=message)
-    return replace(review, reason=Reason.STREAMING_FORBIDDEN.value, merge=merge)
+def _not_holdable(pod: JobPod, policy: Policy, error: CommandError) -> Review:
+    message = (
+        f"{pod}: SiteLogPolicy {policy.key} prohibits log streaming, and nothing would keep this pod from it: {error};"
+        " start the job by NVFlare's launcher"
+    )
+    return Review(
+        subject=str(pod),
+        decision=Decision.REFUSED.value,
+        reason=Reason.COMMAND_UNSUPPORTED.value,
+        policy=policy.key,
+        refusal=message,
+    )
 
 
 def _identity_warnings(pod: JobPod, identity: Identity, force: InForce) -> tuple[str, ...]:
@@ -213,8 +222,3 @@ def _unidentified(pod: JobPod, policy: Policy, error: IdentityError) -> Review:
         merge={"metadata": {"annotations": annotations}},
         warnings=(message,),
     )
-
-
-def _subject(body: Mapping[str, Any]) -> str:
-    metadata = body.get("metadata") or {}
-    return f"Pod {metadata.get('namespace', '')}/{metadata.get('name') or metadata.get('generateName', '')}"

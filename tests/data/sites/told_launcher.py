@@ -6,7 +6,7 @@ from typing import Any
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 
-from sitelog.core.worker_command import forbid_streaming
+from sitelog.core.jobpod.command_line import forbid_streaming
 
 TOLD = "told"  # begins the names of the jobs whose process gets the word
 

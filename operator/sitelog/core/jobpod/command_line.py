@@ -5,14 +5,19 @@ form NVFlare takes is understood.
 """
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from .names import FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
+
+from .patterns import HOLDS_JOB, STARTS_JOB
 
 _SET: Final = "--set"
 _EXPANDED: Final = "$"  # Kubernetes replaces $(NAME) in a container's words by its environment
+_STARTS_JOB: Final = re.compile(STARTS_JOB)
+_HOLDS_JOB: Final = re.compile(HOLDS_JOB)
 
 
 class CommandError(Exception):
@@ -32,6 +37,11 @@ class WorkerOptions:
 def is_job_command(argv: Sequence[str]) -> bool:
     """Whether a container with this command line runs NVFlare's job process, by itself or through a shell."""
     return any(WORKER_MODULE in word for word in argv)
+
+
+def lines(words: Iterable[str]) -> str:
+    """Give words as the patterns are matched against them: each ends in a newline, and has no other."""
+    return "".join(word.replace("\n", " ") + "\n" for word in words)
 
 
 def worker_options(argv: Sequence[str]) -> WorkerOptions:
@@ -68,32 +78,22 @@ def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[
         It cannot be put there.
     """
     argv = [*command, *args]
+    if not _STARTS_JOB.match(lines(argv)):
+        raise CommandError(f"more than python, its plain options and -m stand before {WORKER_MODULE}")
+    if has_forbidding_word(argv):
+        return list(command), list(args)
     words = worker_options(argv).words
-    if any("\n" in word for word in argv):
-        raise CommandError("it has a word of several lines")
     if any(_EXPANDED in word for word in words):
         raise CommandError("Kubernetes would put another word in for $(...) after --set")
     if any(word.startswith("-") for word in words):
         raise CommandError("a word after --set begins with -")
-    if has_forbidding_word(argv):
-        return list(command), list(args)
     more = [FORBIDDING_WORD] if _ends_in_set(argv) else [_SET, *words, FORBIDDING_WORD]
     return (list(command), [*args, *more]) if args else ([*command, *more], [])
 
 
-def may_stream(argv: Sequence[str]) -> bool:
-    """Whether a container with this command line runs a job process that nothing keeps from streaming."""
-    if not is_job_command(argv):
-        return False
-    try:
-        return forbid_streaming(argv, ()) != (list(argv), [])
-    except CommandError:
-        return True
-
-
 def has_forbidding_word(argv: Sequence[str]) -> bool:
-    """Whether the word stands where it counts: at the very end, and after `--set`, as the chart's kill switch asks."""
-    return bool(argv) and argv[-1] == FORBIDDING_WORD and _ends_in_set(argv)
+    """Whether the word stands where it counts: at the very end and after `--set`, as the API server asks."""
+    return bool(_HOLDS_JOB.fullmatch(lines(argv)))
 
 
 def _ends_in_set(argv: Sequence[str]) -> bool:
