@@ -2,11 +2,14 @@
 
 import base64
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sitelog.cli import app
@@ -20,9 +23,13 @@ kind: SiteLogPolicy
 metadata: {{name: {name}, namespace: fl}}
 spec: {spec}
 """
+ALLOWED = "{logStreaming: Allowed}"
 STREAMING = json.dumps({"components": [{"id": "s", "path": STREAMER}]})
 PLAIN = json.dumps({"components": [{"id": "p", "path": PART}]})
 OWNED = json.dumps({"components": [{"id": "p", "path": PART, "args": {"x": {"path": STREAMER}}}]})
+
+
+MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "name", "labels", "spec", "data", "binaryData", "items")
 
 
 class Check:
@@ -40,13 +47,13 @@ class Check:
     def policy(self, spec: str, name: str = "site") -> str:
         return f"--policy={self.write(f'{name}.policy', POLICY.format(name=name, spec=spec))}"
 
-    def run(self, *args: object) -> tuple[int, str, str]:
-        result = CliRunner().invoke(app, ["check", *map(str, args)])
+    def run(self, *args: object, given: str | bytes = b"") -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, ["check", *map(str, args)], input=given)
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result.exit_code, result.stdout, result.stderr
 
-    def json(self, *args: object) -> tuple[int, list[dict[str, Any]]]:
-        code, out, err = self.run("--output=json", *args)
+    def json(self, *args: object, given: str | bytes = b"") -> tuple[int, list[dict[str, Any]]]:
+        code, out, err = self.run("--output=json", *args, given=given)
         assert err == ""
         return code, json.loads(out)
 
@@ -63,12 +70,14 @@ def manifest(name: str, **parts: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("text", "spec", "code", "expected"),
     [
-        (PLAIN, "{}", 0, ("Injected", "StreamerInjected", "fl/site", True)),
-        (STREAMING, "{}", 0, ("Declared", "StreamerDeclared", "fl/site", False)),
+        (PLAIN, ALLOWED, 0, ("Injected", "StreamerInjected", "fl/site", True)),
+        (STREAMING, ALLOWED, 0, ("Declared", "StreamerDeclared", "fl/site", False)),
         (STREAMING, "{logStreaming: Forbidden}", 0, ("Stripped", "StreamerStripped", "fl/site", True)),
         (PLAIN, "{logStreaming: Forbidden}", 0, ("Clean", "NoStreamer", "fl/site", False)),
-        ("no JSON", "{}", 0, ("Unreadable", "NotJSON", "fl/site", False)),
+        ("no JSON", ALLOWED, 0, ("Unreadable", "NotJSON", "fl/site", False)),
         ("no JSON", "{logStreaming: Forbidden}", 1, ("Refused", "NotJSON", "fl/site", False)),
+        (STREAMING, "{logStreaming: ErrorLogOnly}", 0, ("Stripped", "StreamerStripped", "fl/site", True)),
+        (OWNED, "{logStreaming: ErrorLogOnly}", 1, ("Refused", "NotRemovable", "fl/site", False)),
         (OWNED, "{logStreaming: Forbidden}", 1, ("Refused", "NotRemovable", "fl/site", False)),
         (OWNED, "{logStreaming: Forbidden, mode: DryRun}", 0, ("Ungoverned", "DryRun", None, False)),
     ],
@@ -78,7 +87,7 @@ def test_a_configuration_is_decided_as_by_the_webhook(
 ) -> None:
     file, policy = check.write("config_fed_client.json", text), check.policy(spec)
     exit_code, (result,) = check.json(policy, file)
-    assert list(result) == ["path", "decision", "reason", "policy", "changed", "result"]
+    assert list(result) == ["path", "decision", "reason", "policy", "changed", "result", "message", "wouldBe"]
     assert (exit_code, result["path"]) == (code, str(file))
     assert (result["decision"], result["reason"], result["policy"], result["changed"]) == expected
     document = yaml.safe_load(POLICY.format(name="site", spec=spec))
@@ -86,6 +95,82 @@ def test_a_configuration_is_decided_as_by_the_webhook(
     outcome = decide_configmap(configmap, (parse_policy(document),))
     whole = outcome.texts.get("config_fed_client.json", text)
     assert result["result"] == (None if outcome.decision.value == "Refused" else whole)
+
+
+def test_a_policy_in_dry_run_changes_nothing_and_what_it_would_do_is_shown(check: Check) -> None:
+    file, rehearsing = check.write("config_fed_client.json", STREAMING), "{logStreaming: Forbidden, mode: DryRun}"
+    for policies in ([check.policy(rehearsing)], [check.policy(rehearsing), check.policy(ALLOWED, "allows")]):
+        code, (result,) = check.json(*policies, file)
+        would = result["wouldBe"]
+        assert (code, result["changed"], result["result"]) == (0, False, STREAMING)
+        assert (would["decision"], would["reason"], would["policy"]) == ("Stripped", "StreamerStripped", "fl/site")
+        assert (would["changed"], json.loads(would["result"])) == (True, {"components": []})
+        _, out, _ = check.run(*policies, file)
+        assert "DryRun: would be Stripped. " in out
+
+    refused = check.write("refused/config_fed_client.json", OWNED)
+    code, (result,) = check.json(check.policy(rehearsing), refused)
+    assert (code, result["decision"]) == (0, "Ungoverned")
+    assert (result["wouldBe"]["decision"], result["wouldBe"]["result"]) == ("Refused", None)
+
+
+def test_a_sites_own_resources_are_decided_about_too(check: Check) -> None:
+    forbid = check.policy("{logStreaming: Forbidden}")
+    client = {"format_version": 2, "client": {}, "components": []}
+    file = check.write("local/resources.json", json.dumps(client))
+    for path in (file, file.parent):
+        code, (result,) = check.json(forbid, path)
+        assert (code, result["path"], result["decision"]) == (0, str(file), "SwitchedOff")
+        assert json.loads(result["result"]) == {**client, "allow_log_streaming": False}
+
+    staged = manifest("nvflare-local-site-1", data={"resources.json.default": json.dumps(client), "other": "x"})
+    maps = check.write("staged.yaml", yaml.safe_dump(staged))
+    code, (result,) = check.json(forbid, maps)
+    assert (result["path"], result["decision"]) == (
+        f"{maps}#fl/nvflare-local-site-1/resources.json.default",
+        "SwitchedOff",
+    )
+
+    server = check.write("server/resources.json", json.dumps({"format_version": 2, "servers": []}))
+    code, (result,) = check.json(forbid, server)
+    assert (code, result["decision"], result["changed"]) == (0, "Ungoverned", False)
+
+
+def test_standard_input_is_a_manifest_or_has_a_key(check: Check) -> None:
+    forbid = check.policy("{logStreaming: Forbidden}")
+    listed = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [manifest("one", data={"config_fed_client.json": STREAMING})],
+    }
+    for text in (yaml.safe_dump(listed), json.dumps(listed), json.dumps(listed, indent="\t")):
+        _, (result,) = check.json(forbid, "-", given=text)
+        assert (result["path"], result["decision"]) == ("-#fl/one/config_fed_client.json", "Stripped")
+    _, (result,) = check.json(forbid, "--key=config_fed_client.json", "-", given=STREAMING)
+    assert (result["path"], result["decision"]) == ("-", "Stripped")
+    policy = POLICY.format(name="piped", spec="{logStreaming: Forbidden}")
+    _, (result,) = check.json("--policy=-", check.write("config_fed_client.json", STREAMING), given=policy)
+    assert (result["policy"], result["decision"]) == ("fl/piped", "Stripped")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "decision"),
+    [
+        ("config_fed_client.yml", f"components:\n- id: s\n  path: {STREAMER}\n", "Stripped"),
+        ("config_fed_client.conf", f"components = [{{id = s, path = {STREAMER}}}]", "Stripped"),
+        ("config_fed_client.json", f"components:\n- id: s\n  path: {STREAMER}\n", "Refused"),
+        ("resources.json", '{"format_version": 2, "client": {}}', "SwitchedOff"),
+        ("f0003-f6d65ffcf0ba-resources.json", "{}", None),
+    ],
+)
+def test_the_key_says_what_a_file_is(check: Check, key: str, text: str, decision: str | None) -> None:
+    file = check.write("job.txt", text)
+    code, out, err = check.run(check.policy("{logStreaming: Forbidden}"), f"--key={key}", file)
+    if decision is None:
+        assert (code, out) == (2, "")
+        assert f"--key {key}: the webhook does not look into it" in err
+    else:
+        assert (code, out.split()[:2]) == (int(decision == "Refused"), [decision, str(file)])
 
 
 def test_without_a_policy_everything_is_ungoverned(check: Check) -> None:
@@ -100,7 +185,7 @@ def test_one_refusal_among_others_is_exit_code_1(check: Check) -> None:
 
 
 def test_a_text_that_is_not_utf8_has_no_result(check: Check) -> None:
-    code, (result,) = check.json(check.policy("{}"), check.write("config_fed_client.json", b"\xff"))
+    code, (result,) = check.json(check.policy(ALLOWED), check.write("config_fed_client.json", b"\xff"))
     assert (code, result["decision"], result["reason"], result["result"]) == (0, "Unreadable", "NotUTF8", None)
 
 
@@ -132,7 +217,7 @@ def test_a_folder_is_searched_for_both(check: Check) -> None:
     check.write("jobs/map.json", json.dumps(manifest("one", data={"config_fed_client.json": PLAIN})))
     check.write("jobs/chart.yaml", "{{ not yaml }}")
     check.write("jobs/README.md", "words")
-    code, results = check.json(check.policy("{}"), check.folder / "jobs")
+    code, results = check.json(check.policy(ALLOWED), check.folder / "jobs")
     assert (code, [Path(result["path"]).name for result in results]) == (
         0,
         ["config_fed_client.conf", "config_fed_client.json"],
@@ -143,7 +228,7 @@ def test_selectors_and_several_policies_count(check: Check) -> None:
     labelled = manifest("one", data={"config_fed_client.json": STREAMING})
     labelled["metadata"]["labels"] = {"study": "a"}
     file = check.write("map.yaml", yaml.safe_dump(labelled))
-    allow = check.policy("{}")
+    allow = check.policy(ALLOWED)
     forbid = check.policy("{logStreaming: Forbidden, selector: {matchLabels: {study: a}}}", "study-a")
     other = check.policy("{logStreaming: Forbidden, selector: {matchLabels: {study: b}}}", "study-b")
     assert check.json(allow, other, file)[1][0]["decision"] == "Declared"
@@ -152,19 +237,30 @@ def test_selectors_and_several_policies_count(check: Check) -> None:
 
 
 def test_a_policy_file_may_hold_several_documents(check: Check) -> None:
-    both = POLICY.format(name="a", spec="{}") + "---" + POLICY.format(name="b", spec="{logStreaming: Forbidden}")
+    both = POLICY.format(name="a", spec=ALLOWED) + "---" + POLICY.format(name="b", spec="{logStreaming: Forbidden}")
     policies = check.write("both.yaml", both)
     (result,) = check.json(f"--policy={policies}", check.write("config_fed_client.json", STREAMING))[1]
     assert (result["decision"], result["policy"]) == ("Stripped", "fl/b")
 
 
 UNUSABLE = {
-    "no such path": (["missing"], "no such file or folder"),
+    "no such path": (["missing"], "sitelog check: missing: No such file or directory"),
+    "no such manifest": (["missing.json"], "sitelog check: missing.json: No such file or directory"),
     "nothing in it": (["empty"], "nor a ConfigMap that has one"),
+    "nothing in a manifest": (["map.yaml"], "nor a ConfigMap that has one"),
+    "a name that does not tell": (["other.json"], "other.json: JSONDecodeError: "),
+    "a text that does not tell": (["other.conf"], "add --key, such as --key config_fed_client.json"),
+    "nothing at all": (["-"], "nor a ConfigMap that has one"),
+    "a key that nobody looks into": (["--key=x.json", "other.json"], "--key x.json: the webhook does not look into it"),
     "no such policy": (["--policy=missing", "config_fed_client.json"], "missing"),
     "a policy of a bad duration": (["--policy=bad.yaml", "config_fed_client.json"], "spec.streamer.pollInterval"),
     "a policy that is none": (["--policy=map.yaml", "config_fed_client.json"], "no SiteLogPolicy"),
-    "a policy that is a list": (["--policy=list.yaml", "config_fed_client.json"], "no SiteLogPolicy"),
+    "a policy that is a list": (["--policy=list.yaml", "config_fed_client.json"], "no Kubernetes object, but list"),
+    "a policy without a word": (
+        ["--policy=silent.yaml", "config_fed_client.json"],
+        "spec.logStreaming: it is required",
+    ),
+    "labels that are none": (["labels.yaml"], "labels.yaml: a ConfigMap in it cannot be read: metadata.labels.a: "),
     "a policy without sense": (["--policy=odd.yaml", "config_fed_client.json"], "odd.yaml"),
     "a manifest that is no YAML": (["broken.yaml"], "broken.yaml"),
     "a manifest with bad base64": (["base64.yaml"], "binaryData is not base64"),
@@ -179,8 +275,13 @@ def test_what_cannot_be_used_is_exit_code_2_and_named(check: Check, monkeypatch:
     monkeypatch.chdir(check.folder)
     (check.folder / "empty").mkdir()
     check.write("config_fed_client.json", PLAIN)
-    check.write("bad.yaml", POLICY.format(name="bad", spec="{streamer: {pollInterval: soon}}"))
-    check.write("odd.yaml", POLICY.format(name="odd", spec="{}").replace("name: odd", "name: odd, generation: x"))
+    check.write("other.json", "{")
+    check.write("other.conf", "components = []")
+    check.write("bad.yaml", POLICY.format(name="bad", spec="{logStreaming: Allowed, streamer: {pollInterval: soon}}"))
+    check.write("silent.yaml", POLICY.format(name="silent", spec="{logStreeming: Forbidden}"))
+    odd_labels = {**manifest("one", data={"config_fed_client.json": PLAIN}), "metadata": {"labels": {"a": 1}}}
+    check.write("labels.yaml", yaml.safe_dump(odd_labels))
+    check.write("odd.yaml", POLICY.format(name="odd", spec=ALLOWED).replace("name: odd", "name: odd, generation: x"))
     check.write("map.yaml", yaml.safe_dump(manifest("one", data={})))
     check.write("list.yaml", "[1, 2]")
     check.write("broken.yaml", "a: [")
@@ -189,6 +290,7 @@ def test_what_cannot_be_used_is_exit_code_2_and_named(check: Check, monkeypatch:
     args, part = UNUSABLE[name]
     code, out, err = check.run(*args)
     assert (code, out) == (2, "")
+    assert not err.startswith("sitelog check: ") or err.count("\n") == 1
     assert part in " ".join(err.replace("│", " ").split())
 
 
@@ -196,5 +298,30 @@ def test_a_person_gets_the_reason_in_a_sentence(check: Check) -> None:
     file = check.write("config_fed_client.json", OWNED)
     code, out, _ = check.run(check.policy("{logStreaming: Forbidden}"), file)
     assert code == 1
-    assert f"Refused    {file}" in out
+    assert f"Refused     {file}" in out
     assert "components[0].args.x is a JobLogStreamer that its owner needs; remove it from the job" in out
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["ConfigMap", PLAIN, "\ud800"]),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(st.sampled_from([*MANIFEST_KEYS, "config_fed_client.json", "a"]), below, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(trees, st.binary(max_size=30), st.booleans())
+@settings(max_examples=50)
+def test_whatever_is_given_it_answers(tree: Any, raw: bytes, as_policy: bool) -> None:  # noqa: FBT001
+    """Objects of any shape, and any bytes: a decision, or one line that says what is wrong."""
+    documents = (json.dumps(tree), json.dumps({"kind": "ConfigMap", "metadata": {}, "data": tree}), raw)
+    with tempfile.TemporaryDirectory() as folder:
+        check = Check(Path(folder))
+        configuration = check.write("config_fed_client.json", PLAIN)
+        for document in documents:
+            asked: tuple[object, ...] = ("--policy=-", configuration) if as_policy else ("-",)
+            code, _, err = check.run(*asked, given=document)
+            assert code in {0, 1, 2}
+            assert err.count("\n") == (code == 2)

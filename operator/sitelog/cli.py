@@ -11,7 +11,6 @@ import typer
 
 from sitelog.core.durations import parse_duration
 from sitelog.core.governed import EVERYWHERE, Governed
-from sitelog.core.policy import Policy
 from sitelog.settings import ControllerSettings, WebhookSettings
 from sitelog.telemetry import logs
 
@@ -166,24 +165,38 @@ def let_go(
 
 @app.command()
 def check(
-    paths: Annotated[list[Path], typer.Argument(help="Configurations, ConfigMap manifests, or folders of them.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Configurations, resources.json files, ConfigMap manifests, folders of them, or -."),
+    ],
     policy: Annotated[
         list[Path] | None, typer.Option(help="SiteLogPolicy manifests; without any, everything is Ungoverned.")
     ] = None,
     namespace: Annotated[str, typer.Option(help="For configurations and manifests that name none.")] = "default",
+    key: Annotated[
+        str | None, typer.Option(help="What a file or - is called in the ConfigMap, if its name does not tell.")
+    ] = None,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
 ) -> None:
     """Decide offline, as the webhook would. Exit code 0: all accepted, 1: something refused, 2: cannot be read."""
-    from sitelog import check as checking  # noqa: PLC0415
+    from sitelog.check import results as checking  # noqa: PLC0415
+    from sitelog.check.documents import CheckError  # noqa: PLC0415
+    from sitelog.check.given import read_configmaps, read_policies  # noqa: PLC0415
 
     try:
-        policies: list[Policy] = checking.read_policies(policy or [], namespace)
-        results = checking.check_paths(paths, policies, namespace)
-    except checking.CheckError as error:
-        typer.echo(f"sitelog check: {error}", err=True)
+        policies = read_policies(policy or [], namespace)
+        given = list(read_configmaps(paths, namespace, key))
+    except CheckError as error:
+        typer.echo(_printable(f"sitelog check: {error}"), err=True)
         raise typer.Exit(2) from None
-    typer.echo(checking.as_json(results) if output is Output.JSON else checking.as_text(results))
+    results = [result for each in given for result in checking.decide(each, policies)]
+    typer.echo(_printable(checking.as_json(results) if output is Output.JSON else checking.as_text(results)))
     raise typer.Exit(1 if any(result.refused for result in results) else 0)
+
+
+def _printable(text: str) -> str:
+    """Keep the names of files and objects that are no text from being an error."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @app.command(name="install-gate")

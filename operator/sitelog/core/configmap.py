@@ -74,9 +74,14 @@ class ConfigMap:
     mark: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def contents(self) -> dict[str, bytes]:
+        """What it holds, by key."""
+        return {key: text.encode("utf-8", "surrogatepass") for key, text in self.data.items()} | dict(self.binary_data)
+
+    @property
     def configurations(self) -> dict[str, bytes]:
         """The job configurations it holds, by key, in NVFlare's order."""
-        raw = {key: text.encode("utf-8", "surrogatepass") for key, text in self.data.items()} | dict(self.binary_data)
+        raw = self.contents
         return {key: raw[key] for key in CONFIG_KEYS if key in raw}
 
     def __str__(self) -> str:

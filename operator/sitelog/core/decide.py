@@ -14,6 +14,13 @@ def may_concern(keys: Iterable[str]) -> bool:
     return any(key in CONFIG_KEYS or is_site_resources_key(key) for key in keys)
 
 
+def decided_contents(configmap: ConfigMap) -> dict[str, bytes]:
+    """Return what of a ConfigMap is decided about, by key: its job configurations, or else a site's resources."""
+    return configmap.configurations or {
+        key: raw for key, raw in configmap.contents.items() if is_site_resources_key(key)
+    }
+
+
 def decide_any(configmap: ConfigMap, concerned: Sequence[Policy], budget: Budget | None = None) -> Outcome:
     """Decide about a ConfigMap under the policies that concern it (`policy.applicable`).
 

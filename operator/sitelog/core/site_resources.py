@@ -133,10 +133,8 @@ def _outcome(
 
 def _files(configmap: ConfigMap) -> list[_File]:
     """Read the resources.json files of a client; a server's, and whatever else has that name, are not ours."""
-    raw = {key: text.encode("utf-8", "surrogatepass") for key, text in configmap.data.items()}
-    raw |= dict(configmap.binary_data)
     files = []
-    for key, content in raw.items():
+    for key, content in configmap.contents.items():
         if not is_site_resources_key(key):
             continue
         try:
