@@ -84,5 +84,5 @@ async def test_a_policy_that_cannot_be_read_says_so_and_what_counts_meanwhile(
         assert (status, reason) == ("False", "SpecInvalid")
         assert message.startswith(f"SiteLogPolicy {old}/{name}: {why}")
         assert meanwhile in message
-    # The API server takes no status of an object with a field that its schema has not.
-    assert f"SiteLogPolicy {old}/misspelt: spec.errorLog.uplaod: SiteLogPolicy has no such field" in caplog.text
+    assert f"the status of SiteLogPolicy {old}/misspelt cannot be written" in caplog.text
+    assert "spec.errorLog: Invalid value: correct the name of a field" in caplog.text

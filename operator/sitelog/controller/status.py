@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 from sitelog.core.names import ANNOTATION_POLICY, CONDITION_READY, LABEL_DECISION, LABEL_MANAGED, Decision, Reason
@@ -15,8 +16,6 @@ from sitelog.kube.watching import list_policies
 
 from .conditions import Finding, conditions_with
 from .ledger import Pending, policy_path
-
-log = logging.getLogger(__name__)
 
 _COUNTED: Final = (
     Decision.INJECTED,
@@ -91,7 +90,8 @@ class StatusKeeper:
             try:
                 await self._update(body, seen.get(key, _Seen()), unmarked())
             except ApiError as error:
-                if not denied(error):
+                # The API server takes no status of an object with a field that its schema has not.
+                if not denied(error) and error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
                     raise
                 log.warning("the status of SiteLogPolicy %s cannot be written, trying again: %s", key, error)
 
@@ -132,8 +132,6 @@ class StatusKeeper:
             await self._client.patch(policy_path(f"{metadata['namespace']}/{metadata['name']}", "status"), change)
         except (ConflictError, NotFoundError):
             return  # it has changed meanwhile: the next look sees that
-        except ApiError as error:  # the others' turn all the same
-            log.warning("SiteLogPolicy %s/%s: %s: %s", metadata["namespace"], metadata["name"], message, error)
 
     def _ready(self, namespace: str, name: str, seen: _Seen) -> tuple[str, Reason, str]:  # noqa: PLR0911 - one a reason
         policy = next((p for p in self._book.policies if (p.namespace, p.name) == (namespace, name)), None)
