@@ -34,7 +34,7 @@ def helm_test(
         here,
         "--set=crds.enabled=false",
         "--set=webhook.failurePolicy=Fail",  # an answer at once where nobody answers; with Ignore it waits a minute
-        f"--set=test.namespace={namespace}",
+        f"--set=namespaces={{{namespace}}}",
         f"--set-json=webhook.certificate={json.dumps(certificate)}",
         f"--set-json=webhook.url={json.dumps(url)}",
     )

@@ -39,7 +39,7 @@ class Installation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.control_plane.helm("uninstall", "sitelog", f"--namespace={NAMESPACE}", "--wait")
+        self.control_plane.helm("uninstall", "sitelog", f"--namespace={NAMESPACE}", "--wait", "--ignore-not-found")
 
     def install(self) -> None:
         """Install the release and wait until it is ready."""
@@ -129,7 +129,8 @@ class Installation:
         if spec["mode"] == "DryRun" or spec.get("selector"):
             return True
         # The webhook never sees the release's own namespace, whose policies apply to every other one.
-        namespace = "default" if metadata["namespace"] == NAMESPACE else metadata["namespace"]
+        governed = self._values.get("namespaces") or ["default"]
+        namespace = governed[0] if metadata["namespace"] == NAMESPACE else metadata["namespace"]
         probe = configmap(namespace, "probe", "{}")
         path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
         for _ in range(4):
