@@ -1,7 +1,9 @@
 """The chart and the CRD on a real API server."""
 
+import copy
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,27 @@ def crd(control_plane: ControlPlane, crd_file: Path) -> Iterator[dict[str, Any]]
     yield control_plane.api.get(CRD_PATH)
     if not was_there:
         control_plane.kubectl("delete", "-f", str(crd_file))
+
+
+@pytest.fixture
+def loosen_schema(
+    control_plane: ControlPlane, crd: dict[str, Any], crd_file: Path
+) -> Callable[[], AbstractContextManager[None]]:
+    """Let the API server take policies with any spec meanwhile, as before the schema knew better."""
+    versions = yaml.safe_load(crd_file.read_text())["spec"]["versions"]
+    loose = copy.deepcopy(versions)
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    loose[0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = anything
+
+    @contextmanager
+    def loosened() -> Iterator[None]:
+        control_plane.api.patch(CRD_PATH, {"spec": {"versions": loose}})
+        try:
+            yield
+        finally:
+            control_plane.api.patch(CRD_PATH, {"spec": {"versions": versions}})
+
+    return loosened
 
 
 @pytest.fixture(scope="package")

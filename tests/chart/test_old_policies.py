@@ -1,8 +1,7 @@
 """Policies that are older than their schema: what is in force of them, and what the status says."""
 
-import copy
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -18,8 +17,6 @@ from support.control_plane import ControlPlane
 from support.control_plane_api import Json
 from support.wait import wait_for
 
-from .conftest import CRD_PATH
-
 OLD: dict[str, Json] = {
     "silent": {"mode": "Enforce"},
     "misspelt": {"logStreaming": "Allowed", "errorLog": {"uplaod": "Enabled"}},
@@ -29,24 +26,19 @@ OLD: dict[str, Json] = {
 
 
 @pytest.fixture
-def old(control_plane: ControlPlane, crd: Json, crd_file: Path, namespace: str) -> Iterator[str]:
+def old(
+    control_plane: ControlPlane, loosen_schema: Callable[[], AbstractContextManager[None]], namespace: str
+) -> Iterator[str]:
     """A namespace with policies from before the schema knew better."""
-    now = yaml.safe_load(crd_file.read_text())["spec"]["versions"]
-    anything = copy.deepcopy(now)
-    anything[0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = {
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": True,
-    }
-    control_plane.api.patch(CRD_PATH, {"spec": {"versions": anything}})
 
     def create(name: str, spec: Json, *options: str) -> str:
         body = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "metadata": {"name": name}, "spec": spec}
         words = ("create", "--filename=-", f"--namespace={namespace}", *options)
         return control_plane.kubectl(*words, input=yaml.safe_dump(body), check=False)
 
-    for name, spec in OLD.items():
-        wait_for(lambda: "created" in create(name, spec), 20, "the old schema")  # noqa: B023 - at once
-    control_plane.api.patch(CRD_PATH, {"spec": {"versions": now}})
+    with loosen_schema():
+        for name, spec in OLD.items():
+            wait_for(lambda: "created" in create(name, spec), 20, "the old schema")  # noqa: B023 - at once
     wait_for(lambda: "Required value" in create("new", {}, "--dry-run=server"), 20, "the schema of now")
     yield namespace
     control_plane.kubectl("delete", "slp", "--all", f"--namespace={namespace}")

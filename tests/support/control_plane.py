@@ -99,10 +99,13 @@ class ControlPlane:
 
     def start_api_server(self) -> None:
         """Start the API server (again: at the same address, with the same data) and wait until it is ready."""
-        if self._api_server is not None and self._api_server.exit_code is None:
-            return
-        self._api_server = self._run("kube-apiserver", *self._api_server_flags())
+        self.launch_api_server()
         self._wait_ready()
+
+    def launch_api_server(self) -> None:
+        """Start the API server where it does not run, without waiting for it."""
+        if self._api_server is None or self._api_server.exit_code is not None:
+            self._api_server = self._run("kube-apiserver", *self._api_server_flags())
 
     def stop_api_server(self) -> None:
         """Kill the API server: open connections break, new ones are refused."""

@@ -5,7 +5,7 @@ whatever cannot be read changes nothing.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from sitelog.kube.admission_bindings import (
     admission_binding,
     admission_bindings_path,
     admission_policy_path,
+    bound_role,
+    bound_role_path,
     crd_seen_under,
     replacing,
     stored_as,
@@ -80,6 +82,12 @@ class Bindings:
         book.replace(bodies, self._book.unread)
         standing = Standing(bodies, book)
         wanted = {binding.name: binding for binding in self._wanted(book, stored)}
+        if not await self._granted(stored.keys() | wanted.keys(), owners):
+            standing.lacking = dict.fromkeys(
+                (policy.key for policy in book.policies),
+                "the right to write bindings of these names has just been given",
+            )
+            return standing  # the API server may not know of it yet: the next look goes on
         for binding in wanted.values():
             await self._keep(binding, stored.get(binding.name), owners.get(binding.bound), crd_uid, standing)
         # What is new stands before what is old goes.
@@ -95,6 +103,21 @@ class Bindings:
             except NotFoundError:
                 continue  # the release is being removed; or this Kubernetes has no MutatingAdmissionPolicy
         return found
+
+    async def _granted(self, names: Collection[str], owners: Mapping[AdmissionPolicy, Json]) -> bool:
+        """Return whether bindings of these names may be written; else give the right, to these and no others."""
+        owner = owners.get(AdmissionPolicy.CONFIGMAPS)
+        if owner is None:
+            return True  # the release is being removed, and nothing is written
+        role = bound_role(self.prefix, names, owner)
+        try:
+            stored = await self._client.get(bound_role_path(self.prefix))
+        except NotFoundError:
+            stored = {}
+        if (stored.get("rules") or []) == role["rules"]:
+            return True
+        await self._client.apply(bound_role_path(self.prefix), role)
+        return False
 
     async def _stored(self) -> dict[str, Json]:
         """Return ours, by name."""
@@ -157,7 +180,7 @@ class Bindings:
             if not binding.bound.mutating:
                 standing.lacking[binding.policy] = f"ValidatingAdmissionPolicy {binding.policy_name} is missing"
             return
-        wanted = admission_binding(binding, owner_uid=owner["metadata"]["uid"], crd_uid=crd_uid)
+        wanted = admission_binding(binding, owner, crd_uid)
         after = before
         if before is None or not stored_as(before, wanted):
             after = await self._write(binding, before, wanted, standing)
@@ -167,12 +190,11 @@ class Bindings:
 
     async def _write(self, binding: Binding, before: Json | None, wanted: Json, standing: Standing) -> Json | None:
         standing.touched.add(binding.policy)
-        mutating = binding.bound.mutating
+        resource = admission_bindings_path(mutating=binding.bound.mutating, name=binding.name)
         try:
             if before is None:
-                after = await self._client.create(admission_bindings_path(mutating=mutating), wanted)
+                after = await self._client.apply(resource, wanted)  # a POST is not limited to names
             else:
-                resource = admission_bindings_path(mutating=mutating, name=binding.name)
                 after = await self._client.replace(resource, replacing(before, wanted))
         except (ConflictError, NotFoundError):
             standing.lacking[binding.policy] = f"binding {binding.name} has just been changed"

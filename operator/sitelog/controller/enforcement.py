@@ -49,8 +49,9 @@ class Enforcement:
         soon = _SOON
         while True:
             self._happened.clear()
-            soon = _SOON if await self._look() else min(2 * soon, self._interval)
-            delay = soon if soon > _SOON else self._interval
+            settled = await self._look()
+            delay = self._interval if settled else soon
+            soon = _SOON if settled else min(2 * soon, self._interval)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._happened.wait(), timeout=delay)
                 soon = _SOON
@@ -86,7 +87,11 @@ class Enforcement:
             )
         except (ConflictError, NotFoundError):
             return False  # it has changed meanwhile: the next look sees that
-        return settled
+        except ApiError as error:
+            if not error.status:
+                raise
+            log.warning("SiteLogPolicy %s: condition %s cannot be written: %s", key, CONDITION_ENFORCED, error)
+        return settled  # the other policies do not wait for it
 
     async def _find(self, body: Mapping[str, Any], key: str, standing: Standing) -> Finding:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]

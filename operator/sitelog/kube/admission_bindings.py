@@ -1,6 +1,6 @@
 """Bindings of the chart's admission policies, as manifests."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sitelog.core.bindings import Binding
@@ -10,6 +10,7 @@ from sitelog.core.policy import Requirement, Selector
 from .client import path
 
 _API: Final = "admissionregistration.k8s.io/v1"
+_RBAC: Final = "rbac.authorization.k8s.io/v1"
 CRD: Final = path("apiextensions.k8s.io/v1", "customresourcedefinitions", name=f"{PLURAL}.{GROUP}")
 
 
@@ -27,10 +28,10 @@ def admission_bindings_path(*, mutating: bool, name: str = "") -> str:
     return path(_API, f"{'mutating' if mutating else 'validating'}admissionpolicybindings", name=name)
 
 
-def admission_binding(binding: Binding, *, owner_uid: str, crd_uid: str | None) -> dict[str, Any]:
+def admission_binding(binding: Binding, owner: Mapping[str, Any], crd_uid: str | None) -> dict[str, Any]:
     """Build a binding, with every field as the API server stores it.
 
-    The admission policy owns it, so that an uninstall takes it along. `crd_uid`: of the CRD of SiteLogPolicy.
+    `owner`: its admission policy, with which it goes at an uninstall. `crd_uid`: of the CRD of SiteLogPolicy.
     """
     kind = _kind(binding.bound)
     spec: dict[str, Any] = {
@@ -51,9 +52,37 @@ def admission_binding(binding: Binding, *, owner_uid: str, crd_uid: str | None) 
             "name": binding.name,
             "labels": {"app.kubernetes.io/managed-by": "sitelog"},
             "annotations": {ANNOTATION_POLICY: binding.policy, **seen_under},
-            "ownerReferences": [{"apiVersion": _API, "kind": kind, "name": binding.policy_name, "uid": owner_uid}],
+            "ownerReferences": [_owner(kind, owner["metadata"])],
         },
         "spec": spec,
+    }
+
+
+def bound_role_path(prefix: str) -> str:
+    """Return the path of the ClusterRole by which bindings of ours, and no others, may be written."""
+    return path(_RBAC, "clusterroles", name=f"{prefix}-bound")
+
+
+def bound_role(prefix: str, names: Collection[str], owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the ClusterRole by which bindings of these names may be written. `owner`: an admission policy."""
+    return {
+        "apiVersion": _RBAC,
+        "kind": "ClusterRole",
+        "metadata": {
+            "name": f"{prefix}-bound",
+            "labels": {"app.kubernetes.io/managed-by": "sitelog"},
+            "ownerReferences": [_owner("ValidatingAdmissionPolicy", owner["metadata"])],
+        },
+        "rules": [
+            {
+                "apiGroups": ["admissionregistration.k8s.io"],
+                "resources": ["mutatingadmissionpolicybindings", "validatingadmissionpolicybindings"],
+                "resourceNames": sorted(names),
+                "verbs": ["create", "delete", "patch", "update"],
+            }
+        ]
+        if names
+        else [],
     }
 
 
@@ -78,6 +107,10 @@ def crd_seen_under(stored: Mapping[str, Any]) -> str | None:
     """Return the uid of the CRD under which the SiteLogPolicy of a stored binding was last seen."""
     uid = (stored["metadata"].get("annotations") or {}).get(ANNOTATION_CRD_UID)
     return str(uid) if uid else None
+
+
+def _owner(kind: str, metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {"apiVersion": _API, "kind": kind, "name": metadata["name"], "uid": metadata["uid"]}
 
 
 def _selector(selector: Selector) -> dict[str, Any]:

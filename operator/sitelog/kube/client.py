@@ -10,7 +10,10 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
+from sitelog.core.names import FIELD_MANAGER
+
 _MERGE_PATCH: Final = "application/merge-patch+json"
+_APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
 _JSON: Final = "application/json"
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -120,6 +123,11 @@ class KubeClient:
         """Change an object by a merge patch. A `metadata.resourceVersion` in it makes it conditional."""
         accept = _METADATA if metadata_only else _JSON
         return await self._json("PATCH", resource, body=body, content_type=_MERGE_PATCH, accept=accept)
+
+    async def apply(self, resource: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object under this name, or bring it to say so (server-side apply)."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._json("PATCH", resource, body=body, query=query, content_type=_APPLY_PATCH)
 
     async def delete(self, resource: str, *, uid: str, version: str = "") -> None:
         """Delete this very object, and what it owns in the background; with `version` only as it was then."""

@@ -1,0 +1,138 @@
+"""What the API server is asked to prohibit is what the policies prohibit."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sitelog.core.bindings import (
+    Binding,
+    binding_name,
+    bindings_for,
+    names_for,
+    namespace_of,
+    obsolete,
+    policy_name,
+    probe_namespace,
+)
+from sitelog.core.governed import Governed
+from sitelog.core.names import AdmissionPolicy
+from sitelog.core.policy import ErrorLog, LogStreaming, Mode, Policy, Requirement, Selector, applicable, in_force
+from support.policies import HERE, ROOT, labels, many, selectors
+
+PREFIX = f"sitelog-{ROOT}"
+LOCKS = {AdmissionPolicy.CONFIGMAPS, AdmissionPolicy.PODS}
+governed = st.builds(
+    Governed,
+    st.just(ROOT),
+    st.sampled_from([frozenset[str](), frozenset({HERE}), frozenset({"elsewhere"})]),
+    st.sampled_from([frozenset({"kube-system"}), frozenset({HERE})]),
+)
+
+
+def reaches(binding: Binding, namespace: str, mine: dict[str, str]) -> bool:
+    """As the API server decides it."""
+    return binding.namespaces.matches({binding.namespaces.key: namespace}) and binding.objects.matches(mine)
+
+
+@given(many, governed, st.sampled_from([HERE, "elsewhere", "other", ROOT, "kube-system"]), labels)
+def test_the_api_server_refuses_where_the_policies_prohibit(
+    some: list[Policy], where: Governed, namespace: str, mine: dict[str, str]
+) -> None:
+    force = in_force(applicable(some, root_namespace=ROOT, namespace=namespace, labels=mine))
+    prohibited = force.prohibits_streamer and where.has(namespace)
+    bound = [binding for policy in some for binding in bindings_for(policy, where, PREFIX)]
+    for lock in LOCKS:
+        denying = [each for each in bound if each.bound is lock and each.actions == ("Deny",)]
+        assert any(reaches(each, namespace, mine) for each in denying) is prohibited
+    marks = [each for each in bound if each.bound is AdmissionPolicy.MARKS]
+    assert any(reaches(each, namespace, mine) for each in marks) is prohibited
+
+
+@given(many, governed)
+def test_a_dry_run_never_refuses(some: list[Policy], where: Governed) -> None:
+    rehearsed = [policy for policy in some if policy.mode is Mode.DRY_RUN]
+    bound = [binding for policy in rehearsed for binding in bindings_for(policy, where, PREFIX)]
+    assert all(each.actions == ("Warn", "Audit") and each.bound in LOCKS for each in bound)
+
+
+@pytest.mark.parametrize(
+    ("word", "mode", "upload", "held"),
+    [
+        (LogStreaming.ALLOWED, Mode.ENFORCE, True, True),
+        (LogStreaming.ERROR_LOG_ONLY, Mode.ENFORCE, True, True),
+        (LogStreaming.FORBIDDEN, Mode.ENFORCE, True, False),
+        (LogStreaming.ALLOWED, Mode.DRY_RUN, True, False),
+        (LogStreaming.ALLOWED, Mode.ENFORCE, False, False),
+    ],
+)
+def test_unseen_job_pods_are_held_where_their_error_log_is_wanted(
+    word: LogStreaming, mode: Mode, *, upload: bool, held: bool
+) -> None:
+    policy = Policy(HERE, "a", log_streaming=word, mode=mode, error_log=ErrorLog(upload=upload))
+    bound = {each.bound for each in bindings_for(policy, Governed(ROOT), PREFIX)}
+    assert (AdmissionPolicy.JOB_PODS in bound) is held
+
+
+@given(selectors)
+def test_an_example_is_found_where_there_is_one(selector: Selector) -> None:
+    example = selector.example
+    values = [None, "a", "b", "c"]
+    some = [{k: v for k, v in zip(("app", "site"), each, strict=True) if v} for each in product(values, values)]
+    assert (example is not None) is any(map(selector.matches, some))
+    assert example is None or selector.matches(example)
+
+
+def test_an_example_keeps_away_from_what_is_excluded() -> None:
+    exists = Requirement("site", "Exists")
+    excluded = Requirement("site", "NotIn", ("x0", "x1"))
+    assert Selector(match_expressions=(exists, excluded)).example == {"site": "x2"}
+    assert Selector({"site": "x1"}, (excluded,)).example is None
+
+
+dns = st.text("ab-.", min_size=1, max_size=253)
+
+
+@given(dns.map(lambda text: text.replace(".", "-")[:63]), dns, dns.map(lambda text: text.replace(".", "-")[:63]), dns)
+def test_no_two_policies_share_a_name(namespace: str, name: str, other_namespace: str, other_name: str) -> None:
+    lock = policy_name("a" * 104, AdmissionPolicy.CONFIGMAPS)
+    mine, theirs = binding_name(lock, namespace, name), binding_name(lock, other_namespace, other_name)
+    assert (mine == theirs) is ((namespace, name) == (other_namespace, other_name))
+    assert len(mine) <= 253
+    assert namespace_of(mine, lock) == namespace
+
+
+NAMES = names_for(PREFIX, HERE, "a")
+NAME = min(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("case", "goes"),
+    [
+        ({"readable": [NAMES]}, True),
+        ({"readable": [NAMES], "crd_uid": None}, True),
+        ({"readable": [NAMES], "wanted": [NAME]}, False),
+        ({"unreadable": [NAMES]}, False),
+        ({}, True),
+        ({"crd_uid": None}, False),
+        ({"crd_uid": "another CRD"}, False),
+        ({"stored": {NAME: None}}, False),
+        ({"stored": {}, "readable": [NAMES]}, False),
+    ],
+)
+def test_a_binding_goes_only_when_its_policy_is_seen_to_be_gone_or_changed(
+    case: dict[str, object], *, goes: bool
+) -> None:
+    given = {"stored": {NAME: "crd"}, "wanted": [], "readable": [], "unreadable": [], "crd_uid": "crd", **case}
+    assert obsolete(**given) == ({NAME} if goes else set())  # type: ignore[arg-type]
+
+
+def test_a_dry_run_asks_where_the_policy_reaches() -> None:
+    here, root = Policy(HERE, "a"), Policy(ROOT, "a")
+    assert probe_namespace(here, Governed(ROOT), ()) == HERE
+    assert probe_namespace(here, Governed(ROOT, excluded=frozenset({HERE})), ()) is None
+    assert probe_namespace(root, Governed(ROOT), ()) == "default"
+    assert probe_namespace(root, Governed(ROOT, frozenset({HERE})), ()) == HERE
+    assert probe_namespace(root, Governed(ROOT, excluded=frozenset({"default"})), (ROOT, HERE)) == HERE
+    assert probe_namespace(root, Governed(ROOT, excluded=frozenset({"default"})), (ROOT,)) is None
