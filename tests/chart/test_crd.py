@@ -292,17 +292,7 @@ def test_kubectl_get_shows_what_the_controller_counted(control_plane: ControlPla
     control_plane.kubectl("patch", here, "slp/hospital-a", "--subresource=status", "--type=merge", f"--patch={status}")
 
     header, row = control_plane.kubectl("get", "sitelog", here).splitlines()
-    assert header.split() == [
-        "NAME",
-        "MODE",
-        "STREAMING",
-        "INJECTED",
-        "STRIPPED",
-        "UPLOADED",
-        "ENFORCED",
-        "READY",
-        "AGE",
-    ]
+    assert " ".join(header.split()) == "NAME MODE STREAMING INJECTED STRIPPED UPLOADED ENFORCED READY AGE"
     assert row.split()[:-1] == ["hospital-a", "DryRun", "Forbidden", "3", "4", "5000000000", "True"]
     header, row = control_plane.kubectl("get", "slp", here, "--output=wide").splitlines()
     assert header.split()[-3:] == ["CLIENT", "REASON", "MESSAGE"]

@@ -64,7 +64,7 @@ def stored(installation: Installation, namespace: str) -> Stored:
 
 def ready(installation: Installation, namespace: str, name: str = "site") -> tuple[str, str, str]:
     """Status, reason and message of a policy's condition Ready."""
-    (condition,) = installation.status(namespace, name)["conditions"]
+    condition = installation.ready(namespace, name)
     return condition["status"], condition["reason"], condition["message"]
 
 
@@ -121,9 +121,10 @@ def test_what_cannot_be_brought_into_line_is_said_and_keeps_nothing_else_waiting
         "ObjectsRefused",
         f"stored before and cannot be brought into line: {namespace}/a-broken, {namespace}/b-frozen; delete them",
     )
-    columns = installation.control_plane.kubectl("get", "slp", "site", f"--namespace={namespace}").splitlines()
-    assert columns[0].split() == ["NAME", "MODE", "STREAMING", "INJECTED", "STRIPPED", "UPLOADS", "READY", "AGE"]
-    assert columns[1].split()[:-1] == ["site", "Enforce", "Forbidden", "0", "1", "0", "False"]
+    lines = installation.control_plane.kubectl("get", "slp", "site", f"--namespace={namespace}").splitlines()
+    columns = [" ".join(line.split()) for line in lines]
+    assert columns[0] == "NAME MODE STREAMING INJECTED STRIPPED UPLOADED ENFORCED READY AGE"
+    assert columns[1].split()[:-1] == ["site", "Enforce", "Forbidden", "0", "1", "0", "True", "False"]
 
     # What stands refused can still be deleted, its finalizer too; the next step in the message works.
     installation.control_plane.kubectl("delete", "configmap", "b-frozen", "a-broken", "--wait=false", "-n", namespace)
@@ -160,8 +161,8 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
     for name in ("allows", "restricts"):
         assert ready(installation, namespace, name) == ("True", "Overridden", message)
     assert ready(installation, namespace, "forbids")[1] == "InForce"
-    (condition,) = installation.status(namespace, "forbids")["conditions"]
-    assert datetime.now(UTC) - datetime.fromisoformat(condition["lastTransitionTime"]) < timedelta(minutes=1)
+    since = installation.ready(namespace, "forbids")["lastTransitionTime"]
+    assert datetime.now(UTC) - datetime.fromisoformat(since) < timedelta(minutes=1)
 
     wide = installation.control_plane.kubectl("get", "slp", "-o", "wide", f"--namespace={namespace}")
     assert re.search(rf"allows +Enforce +Allowed .*True .*Overridden +{re.escape(message)}", wide)

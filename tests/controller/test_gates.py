@@ -223,7 +223,7 @@ def test_a_mark_that_somebody_else_wrote_gives_nothing_where_no_policy_asks(
 
 
 def ready(installation: Installation, namespace: str) -> tuple[str, str, str]:
-    (condition,) = installation.status(namespace)["conditions"]
+    condition = installation.ready(namespace)
     return condition["status"], condition["reason"], condition["message"]
 
 

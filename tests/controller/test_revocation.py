@@ -22,7 +22,7 @@ def wait_unstopped(installation: Installation, pods: JobPods, *names: str) -> No
 
 
 def ready(installation: Installation, namespace: str) -> tuple[str, str, str]:
-    (condition,) = installation.status(namespace)["conditions"]
+    condition = installation.ready(namespace)
     return condition["status"], condition["reason"], condition["message"]
 
 

@@ -40,7 +40,7 @@ class Site:
 
 
 def ready(installation: Installation, namespace: str) -> tuple[str, str, str]:
-    (condition,) = installation.status(namespace)["conditions"]
+    condition = installation.ready(namespace)
     return condition["status"], condition["reason"], condition["message"]
 
 

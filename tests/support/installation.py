@@ -11,6 +11,7 @@ from sitelog.core.names import (
     ANNOTATION_LOG_STREAMING,
     ANNOTATION_POLICY,
     ANNOTATION_POLICY_GENERATION,
+    CONDITION_READY,
     GROUP,
     KIND,
     VERSION,
@@ -87,6 +88,11 @@ class Installation:
     def status(self, namespace: str, name: str = "site") -> Json:
         """The status of a policy."""
         return self._policy(namespace, name).get("status", {})
+
+    def ready(self, namespace: str, name: str = "site") -> Json:
+        """The condition Ready of a policy."""
+        (ready,) = (each for each in self.status(namespace, name)["conditions"] if each["type"] == CONDITION_READY)
+        return dict(ready)
 
     def pods(self, component: str) -> list[Json]:
         """The pods of the webhook or the controller."""
