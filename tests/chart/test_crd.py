@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sitelog.core import names, policy
+from sitelog.kube.policies import PolicyError, parse_policy
 from support.control_plane import CommandError, ControlPlane
 
 pytestmark = pytest.mark.usefixtures("crd")
@@ -116,6 +117,11 @@ def manifest(spec: str) -> str:
     return HEAD + "spec: " + json.dumps({"logStreaming": "Allowed", **yaml.safe_load(spec)})
 
 
+def body(spec: str) -> Any:
+    """Give it as `sitelog check` reads it: its parser and the schema say the same."""
+    return yaml.safe_load(manifest(spec))
+
+
 @pytest.fixture(scope="module")
 def try_policy(control_plane: ControlPlane) -> Any:
     """Create a policy in a dry run, as a user does with kubectl."""
@@ -135,6 +141,8 @@ def test_a_bad_policy_is_refused_with_the_next_step(try_policy: Any, spec: str) 
         try_policy(spec)
     for line in REFUSED[spec]:
         assert line in str(refusal.value)
+    with pytest.raises(PolicyError):
+        parse_policy(body(spec))
 
 
 @pytest.mark.parametrize("spec", ACCEPTED)
@@ -145,6 +153,7 @@ def test_a_good_policy_is_kept_as_written(try_policy: Any, spec: str) -> None:
         return bool(kept == wanted)
 
     assert contains(try_policy(spec), yaml.safe_load(spec))
+    assert parse_policy(body(spec)).name == "hospital-a"
 
 
 def test_defaults_are_those_of_the_decisions(try_policy: Any) -> None:

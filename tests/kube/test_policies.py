@@ -87,7 +87,10 @@ BAD = {
         "spec.streamer: pollInterval must be at most livenessInterval",
     ),
     "a file elsewhere": ({"streamer": {"logFileName": "../log.txt"}}, "spec.streamer.logFileName: "),
-    "a file that is none": ({"streamer": {"logFileName": ".."}}, "logFileName must be the name of a file"),
+    "a file that is none": (
+        {"streamer": {"logFileName": ".."}},
+        "spec.streamer.logFileName: '..' is the name of a folder",
+    ),
     "another word": (
         {"logStreaming": "allowed"},
         "spec.logStreaming: Input should be 'Allowed', 'ErrorLogOnly' or 'Forbidden'",
@@ -104,6 +107,11 @@ BAD = {
     "an upload without a client": (
         {"errorLog": {"upload": "Enabled", "courierSecretName": "c"}},
         "spec: errorLog.upload Enabled needs clientName",
+    ),
+    "a number in words": ({"priority": "7"}, "spec.priority: "),
+    "values without a comparison": (
+        {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
+        "spec.selector.matchExpressions.0: values belong to the operators In and NotIn, and to no other",
     ),
     "a client with white space": ({"clientName": "a b"}, "spec.clientName: "),
     "an operator that is none": (

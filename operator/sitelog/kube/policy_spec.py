@@ -66,19 +66,41 @@ class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
+def _no_folder(name: str) -> str:
+    if name in {".", ".."}:
+        raise ValueError(f"{name!r} is the name of a folder")
+    return name
+
+
+_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+_DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
 Duration = Annotated[float, BeforeValidator(lambda text: parse_duration(str(text))), Field(gt=0)]
-BaseName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\]+$")]
-LabelKey = Annotated[str, AfterValidator(_not_ours)]
+Integer = Annotated[int, Field(strict=True)]
+BaseName = Annotated[str, Field(max_length=128, pattern=r"^[^/\\\pC]+$"), AfterValidator(_no_folder)]
+ClientName = Annotated[str, Field(max_length=253, pattern=r"^[^/\\\pZ\pC]+$"), AfterValidator(_no_folder)]
+SecretName = Annotated[str, Field(max_length=253, pattern=_DNS_NAME)]
+Host = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._:-]+$")]
+Image = Annotated[str, Field(max_length=512, pattern=r"^[^\pZ\pC]+$")]
+LabelKey = Annotated[str, Field(max_length=317, pattern=_KEY), AfterValidator(_not_ours)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=_VALUE)]
 
 
 class _Expression(_Model):
     key: LabelKey
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
+    values: tuple[LabelValue, ...] = ()
+
+    @model_validator(mode="after")
+    def _values_where_compared(self) -> "_Expression":
+        if (self.operator in {"In", "NotIn"}) is not bool(self.values):
+            raise ValueError("values belong to the operators In and NotIn, and to no other")
+        return self
 
 
 class _Selector(_Model):
-    match_labels: dict[LabelKey, str] = Field(default_factory=dict)
+    match_labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     match_expressions: tuple[_Expression, ...] = ()
 
     def value(self) -> Selector:
@@ -96,8 +118,6 @@ class _Streamer(_Model):
     def _poll_within_liveness(self) -> "_Streamer":
         if self.poll_interval > self.liveness_interval:
             raise ValueError("pollInterval must be at most livenessInterval")
-        if self.log_file_name in (".", ".."):
-            raise ValueError("logFileName must be the name of a file")
         return self
 
     def value(self) -> Streamer:
@@ -105,18 +125,18 @@ class _Streamer(_Model):
 
 
 class _Server(_Model):
-    host: str = Field(min_length=1)
-    port: int = Field(ge=1, le=65535)
+    host: Host
+    port: Integer = Field(ge=1, le=65535)
 
 
 class _ErrorLog(_Model):
     upload: Literal["Enabled", "Disabled"] = "Disabled"
-    courier_secret_name: str | None = None
+    courier_secret_name: SecretName | None = None
     server: _Server | None = None
     capture: Capture = Capture.SIDECAR
-    max_bytes: int = Field(default=512 * 1024, ge=4096, le=943718)
-    image: str | None = None
-    ttl_seconds_after_finished: int = Field(default=3600, ge=60, le=604800)
+    max_bytes: Integer = Field(default=512 * 1024, ge=4096, le=943718)
+    image: Image | None = None
+    ttl_seconds_after_finished: Integer = Field(default=3600, ge=60, le=604800)
 
     @model_validator(mode="after")
     def _has_courier(self) -> "_ErrorLog":
@@ -139,9 +159,9 @@ class _ErrorLog(_Model):
 class _Spec(_Model):
     log_streaming: LogStreaming
     mode: Mode = Mode.ENFORCE
-    priority: int = Field(default=0, ge=-1000, le=1000)
+    priority: Integer = Field(default=0, ge=-1000, le=1000)
     selector: _Selector = Field(default_factory=_Selector)
-    client_name: str | None = Field(default=None, min_length=1, max_length=253, pattern=r"^[^/\\\s]+$")
+    client_name: ClientName | None = None
     streamer: _Streamer = Field(default_factory=_Streamer)
     error_log: _ErrorLog | None = None
     on_revoke: OnRevoke = OnRevoke.REPORT

@@ -115,7 +115,12 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
     if ours:
         wanted = streamer.entry(parameters, ours[0].description["id"])
         if ours[0].description == wanted:
-            return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it has its JobLogStreamer", text)
+            return Verdict(
+                Decision.INJECTED,
+                Reason.STREAMER_INJECTED,
+                f"it has its JobLogStreamer for {parameters.log_file_name}",
+                text,
+            )
         after = editing.replaced(read.config, ours[0].place, wanted)
         result = formats.dump(after, form)
     else:
@@ -125,7 +130,9 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
     got = _read(after, budget)
     if len(got.streamers) != 1 or not _keeps_others(read, got):
         raise UndecidableError("a JobLogStreamer more would change what else is built")
-    return Verdict(Decision.INJECTED, Reason.STREAMER_INJECTED, "it got a JobLogStreamer", result)
+    return Verdict(
+        Decision.INJECTED, Reason.STREAMER_INJECTED, f"it got a JobLogStreamer for {parameters.log_file_name}", result
+    )
 
 
 def _is_ours(component: Component, config: dict[Any, Any]) -> bool:
