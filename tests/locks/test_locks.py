@@ -4,6 +4,7 @@ No gate, no cluster, and the two other locks are away. Where nothing may arrive,
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from support.federation_jobs import JOB_LOG_STREAMER, client_config, write_job
 from support.wait import wait_for
 
 ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN
+TORCH = Path(__file__).parents[1] / "data" / "jobs" / "torch"
 LAUNCHERS = Path(__file__).parents[1] / "data" / "sites"
 PATH = JOB_LOG_STREAMER["path"]
 MODULE = PATH.rpartition(".")[0]
@@ -31,6 +33,11 @@ SILENCED = "JobLogStreamer disabled: 'allow_log_streaming' is set to False"
 def streams(file: str) -> dict[str, Any]:
     """Arguments of a streamer; each of several in one job streams a file of its own, which shows that it ran."""
     return {"target_parent_server": True, "log_file_name": file}
+
+
+def built_later(path: str, **attributes: Any) -> dict[str, Any]:
+    """Describe a component that another one builds at run time, with these arguments and no others."""
+    return {"config_type": "dict", "path": path, "args": {"class_attributes": attributes}}
 
 
 JSON_JOB = {
@@ -68,6 +75,29 @@ JOBS = {
     "config_fed_client.conf": (HOCON_JOB, ("log.txt", "log.json")),
     "config_fed_client.yml": (YAML_JOB, ("log.txt",)),
 }
+# NVFlare's FedOpt builds both at START_RUN. The agent's constructor initializes ConfigService again, without --set.
+FORGETS = {
+    **client_config(),
+    "components": [
+        {"id": "net", "path": "torch.nn.Linear", "args": {"in_features": 1, "out_features": 1}},
+        {
+            "id": "fed_opt",
+            "path": "nvflare.app_opt.pt.fedopt.PTFedOptModelShareableGenerator",
+            "args": {
+                "source_model": "net",
+                "device": "cpu",
+                "optimizer_args": built_later(
+                    "nvflare.client.ipc.ipc_agent.IPCAgent",
+                    flare_site_url="tcp://localhost:1",
+                    flare_site_name=SITE,
+                    agent_id="agent",
+                    workspace_dir="{WORKSPACE}",
+                ),
+                "lr_scheduler_args": built_later(PATH, **streams("log.txt")),
+            },
+        },
+    ],
+}
 DECLARED, _ = JOBS["config_fed_client.json"]
 
 
@@ -90,6 +120,8 @@ def site(federation: Federation) -> Iterator[Federation]:
 def _own_launcher(resources: dict[str, Any]) -> None:
     others = [one for one in resources["components"] if one["id"] not in ("process_launcher", "site_log_streamer")]
     resources["components"] = [*others, {"id": "process_launcher", "path": "told_launcher.ToldLauncher"}]
+    # NVFlare provisions true, which goes before the environment: under ErrorLogOnly Sitelog takes it out.
+    assert resources.pop("allow_log_streaming") is True
 
 
 def restart(site: Federation) -> None:
@@ -98,7 +130,9 @@ def restart(site: Federation) -> None:
 
 
 def submit(site: Federation, directory: Path, name: str, text: str, file: str = "config_fed_client.json") -> str:
-    return site.submit(write_job(directory, name, client_config_text=text, client_config_name=file))
+    job = write_job(directory, name, client_config_text=text, client_config_name=file)
+    shutil.copytree(TORCH, job / "app" / "custom" / "torch")
+    return site.submit(job)
 
 
 def wait_stored(site: Federation, job_id: str, files: Sequence[str]) -> None:
@@ -143,6 +177,20 @@ def test_the_second_lock_alone_by_the_word(site: Federation, tmp_path: Path) -> 
     assert_nothing_arrived(site, silent)
     assert log_of(site, silent).count(SILENCED) == 3
     assert SILENCED not in log_of(site, streaming)
+
+
+def test_what_makes_the_process_forget_the_argument_streams_nothing(site: Federation, tmp_path: Path) -> None:
+    text = json.dumps(FORGETS)
+    forgotten = submit(site, tmp_path, "told-forgets", text)
+    remembered = submit(site, tmp_path, "told-remembers", text)
+    decided = decide(text, FORBIDDEN, Streamer(), format_of("config_fed_client.json"))
+
+    wait_stored(site, forgotten, ("log.txt",))  # the argument alone does not hold
+    assert_nothing_arrived(site, remembered)
+    assert log_of(site, remembered).count(SILENCED) == 1
+    assert decided.decision in (Decision.STRIPPED, Decision.REFUSED)
+    if decided.text is not None:
+        assert_nothing_arrived(site, submit(site, tmp_path, "first-lock-alone", decided.text))
 
 
 def test_the_third_lock_alone_by_the_site_s_resources(site: Federation, tmp_path: Path) -> None:
