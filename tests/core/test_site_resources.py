@@ -82,11 +82,29 @@ def test_a_prohibition_reaches_nvflare_and_leaves_no_trace(value: object, tmp_pa
     assert off.mark["sitelog.dev/decision"] == "SwitchedOff"
     assert decided(off, FORBIDDEN) == off
 
-    for laxer in (ALLOWED, ERROR_LOG_ONLY):
-        on = decided(off, laxer)
-        assert json.loads(on.data[KEY]) == json.loads(text(value))
-        again = decide_any(on, [laxer])
-        assert not again.texts
+    on = decided(off, ALLOWED)
+    assert json.loads(on.data[KEY]) == json.loads(text(value))
+    assert not decide_any(on, [ALLOWED]).texts
+
+
+@pytest.mark.parametrize(
+    "value", [NEVER, True, "yes", 1], ids=lambda value: "absent" if value is NEVER else repr(value)
+)
+@pytest.mark.parametrize("before", [ALLOWED, FORBIDDEN], ids=["Allowed", "Forbidden"])
+def test_error_log_only_leaves_the_answer_to_each_job_pods_environment(
+    before: Policy, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVFlare's own provisioning writes true, and that goes before the environment."""
+    deferring = decided(decided(site(value), before), ERROR_LOG_ONLY)
+    assert json.loads(deferring.data[KEY]) == BASE
+    assert allowed(tmp_path, {KEY: deferring.data[KEY].encode()})  # the site's own process sends error logs
+    monkeypatch.setenv("NVFLARE_ALLOW_LOG_STREAMING", "false")
+    assert not allowed(tmp_path, {KEY: deferring.data[KEY].encode()})
+
+    assert decided(deferring, ERROR_LOG_ONLY) == deferring
+    assert json.loads(decided(deferring, FORBIDDEN).data[KEY]) == {**BASE, "allow_log_streaming": False}
+    for back in (decided(deferring, ALLOWED), decided(decided(deferring, FORBIDDEN), ALLOWED)):
+        assert json.loads(back.data[KEY]) == json.loads(text(value))
 
 
 @pytest.mark.parametrize("value", [False, "no", "", 0], ids=repr)
@@ -119,7 +137,7 @@ steps = st.lists(st.one_of(writes, st.sampled_from([ALLOWED, ERROR_LOG_ONLY, FOR
 
 @given(steps)
 def test_whatever_happens_the_sites_own_words_come_back(story: list[Any]) -> None:
-    """Policies flip while the site rewrites one file or the other; all is as the site wrote it, but under Forbidden."""
+    """Policies flip while the site rewrites one file or the other; all is as the site wrote it once it is allowed."""
     policy, wanted = ALLOWED, {KEY: text(), f"{KEY}.default": text(TRUE)}
     configmap = decided(ConfigMap("fl", "any", data=dict(wanted)), policy)
     for step in story:
@@ -132,10 +150,12 @@ def test_whatever_happens_the_sites_own_words_come_back(story: list[Any]) -> Non
         configmap = decided(configmap, policy)
         for key, own in wanted.items():
             found = json.loads(configmap.data[key])
+            says = json.loads(own)
             if policy is FORBIDDEN:
-                assert found == {**json.loads(own), "allow_log_streaming": False}
-            else:
-                assert found == json.loads(own)
+                says["allow_log_streaming"] = False
+            elif policy is ERROR_LOG_ONLY and says.get("allow_log_streaming") is True:
+                del says["allow_log_streaming"]
+            assert found == says
         outcome = decide_any(configmap, [policy])
         assert after(configmap, outcome) == configmap
 
@@ -168,7 +188,8 @@ def test_an_immutable_one_is_reported_and_the_report_is_taken_back() -> None:
     outcome = decide_any(frozen, [FORBIDDEN])
     assert (outcome.decision, outcome.reason, outcome.texts) == (Decision.REFUSED, Reason.IMMUTABLE, {})
     assert outcome.message == (
-        "ConfigMap fl/nvflare-local-site-1: it is immutable, and lets the site stream; delete it and create it again"
+        "ConfigMap fl/nvflare-local-site-1: it is immutable, and its allow_log_streaming lets jobs stream; delete it"
+        " and create it again"
     )
     assert decide_any(site(FALSE, immutable=True), [FORBIDDEN]).decision is Decision.SWITCHED_OFF
     assert decided(after(frozen, outcome), ALLOWED).mark["sitelog.dev/decision"] == "SwitchedOn"

@@ -100,6 +100,7 @@ class Decision(str, Enum):
     UNGOVERNED = "Ungoverned"
     # of a site's own resources.json
     SWITCHED_OFF = "SwitchedOff"
+    SITE_DEFERS = "SiteDefers"
     SWITCHED_ON = "SwitchedOn"
     SITE_FORBIDS = "SiteForbids"
 
@@ -138,6 +139,7 @@ class Reason(str, Enum):
     IMMUTABLE = "Immutable"
     DRY_RUN = "DryRun"
     SITE_SWITCHED_OFF = "SiteSwitchedOff"
+    SITE_DEFERS = "SiteDefers"
     SITE_SWITCHED_ON = "SiteSwitchedOn"
     SITE_FORBIDS = "SiteForbids"
     # job pods

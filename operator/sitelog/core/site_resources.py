@@ -1,9 +1,11 @@
 """The third lock: `allow_log_streaming` in a site's own resources.json, where that lives in a ConfigMap.
 
 NVFlare's client and server both read it there: the site's SiteLogStreamer uploads nothing, and the server drops what
-comes, error logs included. So it is false under Forbidden only. A file in which the site itself says false is never
-turned to true: what a prohibition changed is noted together with the digest of the result, and only a file that still
-is that result is changed back.
+comes, error logs included. So it is false under Forbidden only. NVFlare's provisioning writes true, which in a job's
+process goes before the environment: under ErrorLogOnly that is left out, so that the variable on the job's pod decides
+also where a job makes its process forget the argument. A file in which the site itself says false is never turned to
+true: what a prohibition changed is noted together with the digest of the result, and only a file that still is that
+result is changed back.
 """
 
 import hashlib
@@ -26,7 +28,7 @@ from .names import (
     Decision,
     Reason,
 )
-from .policy import InForce, Policy
+from .policy import InForce, LogStreaming, Policy
 
 # NVFlare's chart puts the files of a site's local/ under keys like f0003-0123456789ab-resources.json, with a digest of
 # the path: the same name in a folder below has another one (nvflare/tool/deploy/k8s_stage.py, _k8_stage_file_key).
@@ -38,7 +40,8 @@ _VARIABLE: Final = "allow_log_streaming"
 _TRUE: Final = ("true", "t", "yes", "y", "1")  # nvflare/fuel/utils/config_service.py, _to_bool
 
 
-_TO_BE_TAKEN_BACK: Final = (Decision.SWITCHED_OFF, Decision.SITE_FORBIDS, Decision.REFUSED)
+_TO_BE_TAKEN_BACK: Final = (Decision.SWITCHED_OFF, Decision.SITE_DEFERS, Decision.SITE_FORBIDS, Decision.REFUSED)
+_ABSENT: Final = object()  # the variable does not stand in a file
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,16 @@ class _File:
     key: str
     raw: bytes
     config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What becomes of a file: the variable's value, the new text, and what to note of what the site itself says."""
+
+    key: str
+    value: Any
+    text: str | None
+    note: dict[str, Any] | None
 
 
 def is_site_resources_key(key: str) -> bool:
@@ -61,48 +74,71 @@ def decide_site_resources(configmap: ConfigMap, force: InForce) -> Outcome | Non
     files, policy = _files(configmap), force.governing
     if not files or policy is None:
         return None
-    if policy.log_streaming.allows_error_log:
-        return _switch_on(configmap, files, policy)
     try:
-        return _switch_off(configmap, files, policy)
+        changes = [_change(configmap, file, policy.log_streaming) for file in files]
     except UnreadableError as error:
-        message = f"{configmap}: {_VARIABLE} cannot be set to false in it: {error}; write it more simply"
+        message = f"{configmap}: {_VARIABLE} cannot be changed in it: {error}; write it more simply"
         return _outcome(policy, Decision.REFUSED, error.reason, message)
-
-
-def _switch_off(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> Outcome:
-    saying = [file for file in files if file.config.get(_VARIABLE) is not False]
-    if saying and configmap.immutable:
-        message = f"{configmap}: it is immutable, and lets the site stream; delete it and create it again"
+    if configmap.immutable and policy.log_streaming.prohibits_streamer and any(change.text for change in changes):
+        message = f"{configmap}: it is immutable, and its {_VARIABLE} lets jobs stream; delete it and create it again"
         return _outcome(policy, Decision.REFUSED, Reason.IMMUTABLE, message)
-    texts = {file.key: dump({**file.config, _VARIABLE: False}) for file in saying}
-    notes = {file.key: note for file in files if (note := _note(configmap, file))}
-    notes |= {file.key: _new_note(file, texts[file.key]) for file in saying}
-    message = f"{configmap}: {_VARIABLE} is false, as SiteLogPolicy {policy.key} wants"
-    return _outcome(policy, Decision.SWITCHED_OFF, Reason.SITE_SWITCHED_OFF, message, texts, notes)
+    return _decided(configmap, changes, policy)
 
 
-def _switch_on(configmap: ConfigMap, files: Sequence[_File], policy: Policy) -> Outcome | None:
-    """Undo what was done under a prohibition, and nothing else."""
-    texts, disagree = {}, False
-    for file in files:
-        config, note = file.config, _note(configmap, file)
-        if note and not configmap.immutable:
-            config = {key: value for key, value in file.config.items() if key != _VARIABLE}
-            if "value" in note:
-                config = {**file.config, _VARIABLE: note["value"]}
-            texts[file.key] = dump(config)
-        disagree |= _forbids(config.get(_VARIABLE))
-    if disagree:
+def _change(configmap: ConfigMap, file: _File, streaming: LogStreaming) -> _Change:
+    note = _note(configmap, file)
+    stored = file.config.get(_VARIABLE, _ABSENT)
+    own = stored if note is None else note.get("value", _ABSENT)
+    value = stored if configmap.immutable and streaming is LogStreaming.ALLOWED else _wanted(own, streaming)
+    config = file.config
+    if not _same(value, stored):
+        config = {**config, _VARIABLE: value}
+        if value is _ABSENT:
+            del config[_VARIABLE]
+    text = None if config is file.config else dump(config)
+    if _same(value, own):
+        return _Change(file.key, value, text, None)
+    new = {} if own is _ABSENT else {"value": own}
+    return _Change(file.key, value, text, {**new, "digest": _digest(file.raw if text is None else text.encode())})
+
+
+def _wanted(own: Any, streaming: LogStreaming) -> Any:
+    """Return what the variable is to be where the site itself says `own`."""
+    match streaming:
+        case LogStreaming.FORBIDDEN:
+            return False
+        case LogStreaming.ERROR_LOG_ONLY:
+            return own if _forbids(own) else _ABSENT
+    return own
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _decided(configmap: ConfigMap, changes: Sequence[_Change], policy: Policy) -> Outcome | None:
+    texts = {change.key: change.text for change in changes if change.text is not None}
+    notes = {change.key: change.note for change in changes if change.note is not None}
+    streaming = policy.log_streaming
+    if streaming is LogStreaming.FORBIDDEN:
+        message = f"{configmap}: {_VARIABLE} is false, as SiteLogPolicy {policy.key} forbids log streaming"
+        return _outcome(policy, Decision.SWITCHED_OFF, Reason.SITE_SWITCHED_OFF, message, texts, notes)
+    if any(_forbids(change.value) for change in changes):
         message = (
             f"{configmap}: the site's own resources.json has {_VARIABLE} false, which stays, although"
-            f" SiteLogPolicy {policy.key} says {policy.log_streaming.value}"
+            f" SiteLogPolicy {policy.key} says {streaming.value}"
         )
-        return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message, texts)
+        return _outcome(policy, Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, message, texts, notes)
+    if notes:
+        message = (
+            f"{configmap}: {_VARIABLE} is left out, so that each job pod's environment decides, as SiteLogPolicy"
+            f" {policy.key} says {streaming.value}"
+        )
+        return _outcome(policy, Decision.SITE_DEFERS, Reason.SITE_DEFERS, message, texts, notes)
     if not texts and configmap.mark.get(LABEL_DECISION) not in _TO_BE_TAKEN_BACK:
         return None
-    message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} wants"
-    return _outcome(policy, Decision.SWITCHED_ON, Reason.SITE_SWITCHED_ON, message, texts)
+    message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} says {streaming.value}"
+    return _outcome(policy, Decision.SWITCHED_ON, Reason.SITE_SWITCHED_ON, message, texts, notes)
 
 
 def _outcome(
@@ -149,11 +185,6 @@ def _files(configmap: ConfigMap) -> list[_File]:
 def _forbids(value: object) -> bool:
     """Whether NVFlare's client takes this value as false."""
     return value.lower() not in _TRUE if isinstance(value, str) else isinstance(value, int) and not value
-
-
-def _new_note(file: _File, text: str) -> dict[str, Any]:
-    value = {"value": file.config[_VARIABLE]} if _VARIABLE in file.config else {}
-    return {**value, "digest": _digest(text.encode())}
 
 
 def _note(configmap: ConfigMap, file: _File) -> dict[str, Any] | None:
