@@ -95,6 +95,21 @@ def test_where_only_the_error_log_may_leave_it_leaves_after_the_end_and_nothing_
     assert governed.wait("quiet", "Uploaded").startswith("ErrorLogUploaded: ")
 
 
+def test_a_policy_that_selects_by_a_label_governs_the_upload_too(
+    installation: Installation, governed: SidecarPods, uploader: StandInUploader, spec: dict[str, Any]
+) -> None:
+    governed.begin("selected", OUTPUT)
+    governed.wait_followed("selected")
+    label = {"metadata": {"labels": {"example.com/study": "a"}}}
+    governed.api.patch(f"/api/v1/namespaces/{governed.namespace}/pods/selected", label)
+    selector = {"matchLabels": {"example.com/study": "a"}}
+    installation.policy(governed.namespace, **{**spec, "selector": selector})
+    governed.end("selected", 3)
+
+    assert received(uploader, "selected").startswith(WHOLE)
+    assert governed.wait("selected", "Uploaded").startswith("ErrorLogUploaded: ")
+
+
 def test_a_job_without_errors_sends_nothing_and_may_go(governed: SidecarPods, uploader: StandInUploader) -> None:
     governed.begin("clean", sidecar_output(b""))
     governed.end("clean", 0)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sitelog.core.identity import IdentityError, check_identity
-from sitelog.core.labels import label_value
-from sitelog.core.names import ANNOTATION_CAPTURED, LABEL_CLIENT, LABEL_JOB, LABEL_UPLOAD, Reason
+from sitelog.core.names import ANNOTATION_CAPTURED, LABEL_UPLOAD, Reason
 from sitelog.core.pod import JobPod
 from sitelog.core.policy import InForce
 from sitelog.core.upload import Captured, Skip, compose, forbidden
@@ -146,8 +145,7 @@ class Uploads:
         await self._patch(job, {"spec": {"ttlSecondsAfterFinished": ttl}})
 
     def _force(self, job: UploadJob) -> InForce:
-        labels = {LABEL_JOB: label_value(job.identity.job_id), LABEL_CLIENT: label_value(job.identity.client_name)}
-        return self._book.in_force(job.namespace, labels)
+        return self._book.in_force(job.namespace, job.pod.labels)
 
     async def _pod_exists(self, pod: JobPod) -> bool:
         try:

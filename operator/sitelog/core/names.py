@@ -34,6 +34,7 @@ ANNOTATION_UPLOAD = f"{GROUP}/error-log"  # on a job pod: what became of its err
 ANNOTATION_UPLOAD_REASON = f"{GROUP}/error-log-reason"  # a Reason, and a sentence
 ANNOTATION_POD_UID = f"{GROUP}/pod-uid"  # on an upload Job: the job pod it stands for
 ANNOTATION_POD_NAME = f"{GROUP}/pod-name"  # the same pod's name
+ANNOTATION_POD_LABELS = f"{GROUP}/pod-labels"  # on an upload Job: the pod's labels, by which policies select, as JSON
 ANNOTATION_POD_END = f"{GROUP}/pod-end"  # on an upload Job: how the pod ended, a core.outcome.End
 ANNOTATION_CAPTURED = f"{GROUP}/captured"  # on an upload Job: its Secret exists
 ANNOTATION_CRD_UID = f"{GROUP}/crd-uid"  # on a binding: uid of the CRD under which its SiteLogPolicy was last seen

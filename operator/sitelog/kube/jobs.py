@@ -14,6 +14,7 @@ from sitelog.core.names import (
     ANNOTATION_CLIENT_NAME,
     ANNOTATION_JOB_ID,
     ANNOTATION_POD_END,
+    ANNOTATION_POD_LABELS,
     ANNOTATION_POD_NAME,
     ANNOTATION_POD_UID,
     ANNOTATION_POLICY,
@@ -42,7 +43,7 @@ class UploadJob:
     Attributes
     ----------
     identity : whose log the uploader is told to send: not what the annotations say, which may be anybody's.
-    pod : the job pod that it stands for, as far as its annotations tell: namespace, name and uid.
+    pod : the job pod that it stands for, as far as its annotations tell: namespace, name, uid and labels.
     end : how that pod ended.
     captured : its Secret exists.
     succeeded, failed : it is finished, one way or the other.
@@ -91,6 +92,7 @@ def job_manifest(
         ANNOTATION_POLICY: policy,
         ANNOTATION_POD_UID: pod.uid,
         ANNOTATION_POD_NAME: pod.name,
+        ANNOTATION_POD_LABELS: json.dumps(dict(pod.labels)),
         ANNOTATION_POD_END: json.dumps({"end": end.end.value, "message": end.message, "at": end.at}),
     }
     return {
@@ -196,6 +198,7 @@ def parse_upload_job(body: Mapping[str, Any]) -> UploadJob:
         uid=annotations.get(ANNOTATION_POD_UID, ""),
         container="",
         argv=(),
+        labels=_labels(annotations.get(ANNOTATION_POD_LABELS, "")),
     )
     return UploadJob(
         namespace=metadata["namespace"],
@@ -226,9 +229,16 @@ def _told(spec: Mapping[str, Any]) -> Identity:
     return Identity(one("--job-id"), one("--client-name")) if len(containers) == 1 else Identity("", "")
 
 
+def _labels(text: str) -> dict[str, str]:
+    try:
+        return {str(key): str(value) for key, value in json.loads(text).items()}
+    except (ValueError, AttributeError, RecursionError):  # somebody wrote over the annotation
+        return {}
+
+
 def _end(text: str) -> PodEnd:
     try:
         value = json.loads(text)
         return PodEnd(End(value["end"]), str(value["message"]), str(value["at"]))
-    except (ValueError, KeyError, TypeError):  # somebody wrote over the annotation
+    except (ValueError, KeyError, TypeError, RecursionError):  # somebody wrote over the annotation
         return PodEnd(End.DELETED, "how it ended is not known")
