@@ -93,7 +93,11 @@ def test_stored_ones_follow_the_policy(installation: Installation, namespace: st
 
     counts = {"injected": 2, "declared": 0, "stripped": 0, "clean": 0, "unreadable": 0}
     wait_for(lambda: installation.status(namespace)["configMaps"] == counts, 20, "the counts")
-    assert ready(installation, namespace) == ("True", "InForce", "log streaming is Allowed")
+    assert ready(installation, namespace) == (
+        "True",
+        "InForce",
+        "log streaming is Allowed: jobs that declare no log streaming of their own stream other.txt",
+    )
 
 
 def test_what_cannot_be_brought_into_line_is_said_and_keeps_nothing_else_waiting(
@@ -232,6 +236,7 @@ def test_what_the_gate_published_long_ago_is_removed(
         f"--root-namespace={NAMESPACE}",
         "--upload-image=none",
         f"--gate-role=sitelog-{NAMESPACE}-gate",
+        f"--admission-policy-prefix=sitelog-{NAMESPACE}",
         "--published-retention=1s",
         "--sweep-interval=1s",
         directory=tmp_path,
