@@ -36,7 +36,7 @@ def test_job_pods_that_were_held_can_be_deleted_afterwards(
     pods.let_go("shared")
     kinds = "all,serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
     bindings = ("validatingadmissionpolicybindings", "mutatingadmissionpolicybindings")
-    kept = ("get", ",".join(bindings), "--selector=app.kubernetes.io/managed-by=sitelog", "-oname")
+    kept = ("get", ",".join((*bindings, "clusterroles")), "--selector=app.kubernetes.io/managed-by=sitelog", "-oname")
     wait_for(lambda: control_plane.kubectl(*kept) == "", 20, "the bindings to go with their admission policies")
     left = ("get", kinds, "--selector=app.kubernetes.io/instance=sitelog", f"--namespace={NAMESPACE}", "-oname")
     wait_for(lambda: control_plane.kubectl(*left) == "", 20, "everything of the release to go")

@@ -4,6 +4,7 @@ From its first answer on, before it calls itself ready, too; with no process of 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from support.control_plane_api import Json
 from support.siege import Siege
 from support.wait import wait_for
 
+CRD_FILE = Path(__file__).parents[2] / "crds" / f"{PLURAL}.{GROUP}.yaml"
 RESTARTS = 10
 ENOUGH = 4  # answers to each kind of request after the API server calls itself ready
 FREE, ALLOWED, REHEARSED, FORBIDDEN, ERROR_LOG_ONLY = "free", "allowed", "rehearsed", "forbidden", "error-log-only"
@@ -122,3 +124,13 @@ def test_after_the_crd_was_deleted(prohibited: ChartAlone) -> None:
     wait_for(lambda: "prohibitions stay as they are" in controller.log, 30, "the controller to find no CRD")
     print(besieged(prohibited, 1))
     assert prohibited.bindings().keys() == bindings
+
+    # An empty CRD says nothing about what a site wants. Policies that are applied again do.
+    prohibited.control_plane.kubectl("create", "--filename", str(CRD_FILE))
+    prohibited.control_plane.kubectl("wait", "crd", f"{PLURAL}.{GROUP}", "--for=condition=Established")
+    prohibited.policy(FORBIDDEN, logStreaming="Allowed")
+    prohibited.policy(ALLOWED, logStreaming="Allowed")
+    assert prohibited.wait_settled(FORBIDDEN) == prohibited.wait_settled(ALLOWED) == "NothingProhibited"
+    left = {name for name in bindings if f".{FORBIDDEN}." not in name}
+    assert prohibited.bindings().keys() == left
+    assert "stays: the CRD took its SiteLogPolicy along" in controller.log

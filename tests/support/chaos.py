@@ -26,8 +26,6 @@ from support.witness import Witness
 AT_ONCE = 12  # pods that run at the same time
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds for an API server that has trouble
-# Of an API server that has not found custom resources yet, though it calls itself ready: for up to half a minute.
-STARTING = "failed to find resource referenced by paramKind"
 TROUBLE = (401, 403, 409, 429, 500, 503, 504)  # at its start an API server knows nobody and no right
 SETTLED = 8.0  # seconds for each end, after the last one, in which everything has to be delivered
 ERROR_LOG = f"ERRORLOG_{SITE}"
@@ -313,8 +311,7 @@ def again(request: Callable[[], T]) -> T:
         try:
             return request()
         except ApiError as error:
-            passing = error.status in TROUBLE or STARTING in str(error)
-            if not passing or time.monotonic() > until:
+            if error.status not in TROUBLE or time.monotonic() > until:
                 raise
         except (OSError, http.client.HTTPException, CommandError):
             if time.monotonic() > until:

@@ -12,7 +12,7 @@ from typing import Self
 
 from sitelog.core.names import LABEL_DECISION, LABEL_JOB, SIDECAR
 from support.bare_pods import BarePods
-from support.chaos import KINDS, STARTING, Chaos, End, again
+from support.chaos import KINDS, Chaos, End, again
 from support.control_plane_api import ApiError, Json
 from support.installation import configmap
 from support.kind import Cluster
@@ -118,8 +118,7 @@ class Load:
             return request()
         except ApiError as error:
             busy = error.status in (429, 500, 503, 504) and "webhook" not in str(error)
-            trouble = busy or STARTING in str(error)
-            (self.unanswered if trouble else self.wrong).append(f"{error}, {_now()}")
+            (self.unanswered if busy else self.wrong).append(f"{error}, {_now()}")
         except (OSError, http.client.HTTPException) as error:
             self.unanswered.append(f"{what}: {error!r}, {_now()}")
         return None

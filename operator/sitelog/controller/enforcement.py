@@ -62,6 +62,7 @@ class Enforcement:
         try:
             standing = await self._bindings.look()
             settled = [await self._tell(body, standing) for body in standing.bodies]
+            self._seen = {key: self._seen[key] for key in self._seen.keys() & set(map(_key, standing.bodies))}
         except ApiError as error:
             log.warning("prohibitions stay as they are, trying again: %s", error)
             return False
@@ -72,7 +73,7 @@ class Enforcement:
         return all(settled)
 
     async def _tell(self, body: Mapping[str, Any], standing: Standing) -> bool:
-        key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        key = _key(body)
         if key in standing.touched:
             self._seen.pop(key, None)
         finding = await self._find(body, key, standing)
@@ -142,6 +143,10 @@ _ASKED: Final = (
     (AdmissionPolicy.CONFIGMAPS, "job configurations without provenance"),
     (AdmissionPolicy.PODS, "job pods that may stream"),
 )
+
+
+def _key(body: Mapping[str, Any]) -> str:
+    return f"{body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
 def _held(policy: Policy) -> Finding:
