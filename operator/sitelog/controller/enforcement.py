@@ -15,7 +15,8 @@ from sitelog.core.policy import Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
 from sitelog.kube.probes import probe
 
-from .bindings import Bindings, Standing
+from .binding_writer import Standing
+from .bindings import Bindings
 from .conditions import Finding, conditions_with
 from .ledger import policy_path
 
