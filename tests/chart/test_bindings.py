@@ -66,7 +66,7 @@ def refused(chart: ChartAlone, namespace: str, body: Json, **labels: str) -> boo
     return False
 
 
-def test_a_pair_stands_for_a_prohibition_and_one_more_takes_forged_marks_away(
+def test_a_pair_stands_for_a_prohibition_and_one_more_takes_forged_provenance_away(
     chart: ChartAlone, namespace: str
 ) -> None:
     selector = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "Exists"}]}
@@ -79,7 +79,7 @@ def test_a_pair_stands_for_a_prohibition_and_one_more_takes_forged_marks_away(
         "objectSelector": selector,
     }
     stands = bound(chart)
-    assert stands.keys() == {"configmaps", "pods", "marks"}
+    assert stands.keys() == {"configmaps", "pods", "provenance"}
     assert all(spec["matchResources"] == matches for spec in stands.values())
     assert stands["configmaps"]["validationActions"] == stands["pods"]["validationActions"] == ["Deny"]
     for body in (CONFIGMAP, POD):

@@ -272,7 +272,7 @@ def test_least_privilege(render: Any, variant: str) -> None:
         ("rbac.authorization.k8s.io/rolebindings", [gate], "list patch delete"),
         ("apiextensions.k8s.io/customresourcedefinitions", ["sitelogpolicies.sitelog.dev"], "get"),
         (f"{admission}/validatingadmissionpolicies", [f"{prefix}-configmaps", f"{prefix}-pods"], "get"),
-        (f"{admission}/mutatingadmissionpolicies", [f"{prefix}-marks", f"{prefix}-job-pods"], "get"),
+        (f"{admission}/mutatingadmissionpolicies", [f"{prefix}-provenance", f"{prefix}-job-pods"], "get"),
         (f"{admission}/validatingadmissionpolicybindings", [], "list"),
         (f"{admission}/mutatingadmissionpolicybindings", [], "list"),
         ("rbac.authorization.k8s.io/clusterroles", [f"{prefix}-bound"], "get create patch escalate"),

@@ -46,8 +46,8 @@ def test_the_api_server_refuses_where_the_policies_prohibit(
     for lock in LOCKS:
         denying = [each for each in bound if each.bound is lock and each.actions == ("Deny",)]
         assert any(reaches(each, namespace, mine) for each in denying) is prohibited
-    marks = [each for each in bound if each.bound is AdmissionPolicy.MARKS]
-    assert any(reaches(each, namespace, mine) for each in marks) is prohibited
+    provenance = [each for each in bound if each.bound is AdmissionPolicy.PROVENANCE]
+    assert any(reaches(each, namespace, mine) for each in provenance) is prohibited
 
 
 @given(many, governed)

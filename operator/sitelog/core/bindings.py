@@ -122,7 +122,7 @@ def _bound(policy: Policy) -> Iterable[AdmissionPolicy]:
         yield AdmissionPolicy.CONFIGMAPS
         yield AdmissionPolicy.PODS
         if enforced:
-            yield AdmissionPolicy.MARKS
+            yield AdmissionPolicy.PROVENANCE
     wants_error_logs = policy.error_log is not None and policy.error_log.upload
     if enforced and wants_error_logs and policy.log_streaming is not LogStreaming.FORBIDDEN:
         yield AdmissionPolicy.JOB_PODS

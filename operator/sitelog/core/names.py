@@ -80,13 +80,13 @@ class AdmissionPolicy(str, Enum):
 
     CONFIGMAPS = "configmaps"  # refuses job configurations without provenance
     PODS = "pods"  # refuses job pods that may stream
-    MARKS = "marks"  # takes forged provenance away
+    PROVENANCE = "provenance"  # takes forged provenance away
     JOB_PODS = "job-pods"  # holds job pods that no webhook saw
 
     @property
     def mutating(self) -> bool:
         """Whether it is a MutatingAdmissionPolicy, which not every Kubernetes has; else a ValidatingAdmissionPolicy."""
-        return self in {AdmissionPolicy.MARKS, AdmissionPolicy.JOB_PODS}
+        return self in {AdmissionPolicy.PROVENANCE, AdmissionPolicy.JOB_PODS}
 
 
 class Decision(str, Enum):
