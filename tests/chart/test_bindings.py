@@ -46,6 +46,8 @@ def chart(chart_alone: ChartAlone, namespace: str) -> Iterator[ChartAlone]:
     for where in (namespace, chart_alone.namespace):
         chart_alone.control_plane.kubectl("delete", "slp", "--all", f"--namespace={where}")
     wait_for(lambda: not chart_alone.bindings(), 30, "the bindings to go with their policies")
+    # Nothing is left of a deleted policy that could tell when the API server goes by that.
+    wait_for(lambda: not refused(chart_alone, "default", POD), 30, "the API server to go by that")
 
 
 def bound(chart: ChartAlone) -> dict[str, Json]:
