@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from sitelog.core import names
+from sitelog.core.jobpod import container as container_module
+from sitelog.core.jobpod import patterns
 from support.control_plane import CommandError, ControlPlane
 
 Objects = list[dict[str, Any]]
@@ -358,3 +360,26 @@ def test_two_releases_share_no_cluster_scoped_name(render: Any) -> None:
 
     assert cluster_scoped("sitelog")
     assert not cluster_scoped("sitelog") & cluster_scoped("other")
+
+
+def test_the_second_lock_looks_for_the_same_in_both(render: Any) -> None:
+    objects = render()
+    policies = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicy"]
+    (pods,) = [each["spec"] for each in policies if each["metadata"]["name"].endswith("-pods")]
+    expressions = {each["name"]: each["expression"] for each in pods["variables"]}
+    webhooks = {each["name"]: each for each in one(objects, "MutatingWebhookConfiguration")["webhooks"]}
+    (watched,) = [
+        each["expression"]
+        for each in webhooks["pods.sitelog.dev"]["matchConditions"]
+        if each["name"] == "runs-a-job-or-an-fl-client"
+    ]
+    for expression in (expressions["jobs"], watched):
+        assert f"matches(r'{patterns.NAMES_JOB}|{patterns.HIDES_MODULE}')" in expression
+        assert f"matches(r'{patterns.HIDES_PROGRAM}')" in expression
+    for expression in (expressions["small"], watched):
+        for limit in (container_module.MOST_CONTAINERS, container_module.MOST_WORDS, container_module.MOST_CHARACTERS):
+            assert f"<= {limit}" in expression
+    _, started, held = (each["expression"] for each in pods["validations"])
+    assert f"matches(r'^{patterns.STARTS_JOB}')" in started
+    assert f"matches(r'^{patterns.HOLDS_JOB}$')" in held
+    assert f"'{names.FORBIDDING_VARIABLE}'" in held
