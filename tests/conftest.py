@@ -20,7 +20,7 @@ from support.wait import wait_for
 hypothesis_profiles.register()
 
 _OWN_CONTROL_PLANE = ("tests/chart", "tests/gate")
-_LONGEST = {"chart", "controller", "demo", "gate", "locks", "restarts", "test_seed.py", "uploader"}
+_LONGEST = {"chart", "controller", "demo", "gate", "locks", "namespaces", "restarts", "test_seed.py", "uploader"}
 
 
 class _Together(LoadScopeScheduling):

@@ -194,3 +194,15 @@ def test_the_book_follows_the_watch() -> None:
     assert {policy.name for policy in book.policies} == {"b"}
     book.replace([])
     assert (book.policies, book.problem("fl", "a")) == ((), None)
+
+
+def test_what_is_known_of_a_namespace_stays_while_it_may_not_be_read() -> None:
+    book = PolicyBook(Governed("sitelog-system", frozenset({"fl", "other"})))
+    other = {"metadata": {"name": "a", "namespace": "other"}}
+    book.replace([body({}, "a"), body({"priority": "x"}, "b"), {**body({}, "a"), **other}])
+    book.replace([], unread={"fl"})
+    assert [policy.key for policy in book.policies] == ["fl/a"]
+    assert "spec.priority" in str(book.problem("fl", "b"))
+    assert book.unread == {"fl"}
+    book.replace([])
+    assert (book.policies, book.problem("fl", "b"), book.unread) == ((), None, frozenset())

@@ -1,5 +1,6 @@
 """Sitelog installed for some namespaces alone: what it does there, and that it neither sees nor may touch any other."""
 
+import contextlib
 import json
 import secrets
 from collections.abc import Iterator
@@ -16,8 +17,6 @@ from support.job_pods import BROKEN, JobPods, received
 from support.kubelet import PlayedKubelet
 from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
-
-pytestmark = pytest.mark.usefixtures("crd")
 
 DECLARED = {
     "components": [{"id": "mine", "path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer", "args": {}}]
@@ -60,9 +59,9 @@ class Place:
 
 @pytest.fixture(scope="module")
 def places(control_plane: ControlPlane) -> Iterator[dict[str, Place]]:
-    """Two that are governed, and one that is not."""
+    """Three that are governed, and one that is not."""
     tail = secrets.token_hex(3)
-    made = {name: Place(control_plane, f"{name}-{tail}") for name in ("governed", "second", "other")}
+    made = {name: Place(control_plane, f"{name}-{tail}") for name in ("governed", "second", "third", "other")}
     yield made
     for place in made.values():
         control_plane.kubectl("delete", "namespace", place.name, "--wait=false", "--ignore-not-found")
@@ -72,7 +71,7 @@ def places(control_plane: ControlPlane) -> Iterator[dict[str, Place]]:
 def installation(
     control_plane: ControlPlane, kubelet: PlayedKubelet, places: dict[str, Place]
 ) -> Iterator[Installation]:
-    namespaces = [places["governed"].name, places["second"].name]
+    namespaces = [places[name].name for name in ("governed", "second", "third")]
     with Installation(control_plane, kubelet, namespaces=namespaces) as running:
         yield running
 
@@ -85,6 +84,23 @@ def governed(installation: Installation, places: dict[str, Place]) -> Place:
 @pytest.fixture
 def other(installation: Installation, places: dict[str, Place]) -> Place:
     return places["other"]
+
+
+@pytest.fixture
+def third(installation: Installation, places: dict[str, Place]) -> Place:
+    return places["third"]
+
+
+@pytest.fixture
+def second(installation: Installation, places: dict[str, Place]) -> Place:
+    return places["second"]
+
+
+def upgrade(installation: Installation, *listed: Place) -> None:
+    """Have other namespaces governed, or the same ones again."""
+    values = f"--set-json=namespaces={json.dumps([place.name for place in listed])}"
+    here = f"--namespace={NAMESPACE}"
+    installation.control_plane.helm("upgrade", "sitelog", str(CHART), here, "--reuse-values", values)
 
 
 def rights(control_plane: ControlPlane, component: str, namespace: str) -> dict[str, set[str]]:
@@ -221,13 +237,11 @@ def test_a_gate_gets_its_right_by_a_role_of_its_namespace(installation: Installa
     assert not allowed("default")
 
 
-def test_a_namespace_that_may_not_be_read_costs_the_others_nothing(
-    installation: Installation, governed: Place, places: dict[str, Place]
+def test_a_namespace_that_may_not_be_read_costs_the_others_nothing_and_stays_forbidden(
+    installation: Installation, governed: Place, second: Place, third: Place
 ) -> None:
     """Somebody removes the Roles; processes go on, and begin anew; `helm upgrade` brings all back."""
-    second = places["second"]
-    installation.policy(second.name, logStreaming="Allowed")
-    governed.policy(logStreaming="Allowed")
+    installation.policy(second.name, logStreaming="Forbidden")
     second.kubectl("delete", "roles,rolebindings", "--all", f"--namespace={second.name}")
     _follows(installation, governed, "Forbidden")
     here = f"--namespace={NAMESPACE}"
@@ -235,13 +249,12 @@ def test_a_namespace_that_may_not_be_read_costs_the_others_nothing(
         governed.kubectl("rollout", "restart", f"deployment/{deployment}", here)
     for deployment in ("sitelog-controller", "sitelog-webhook"):
         governed.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=60s")
-    second.policy(logStreaming="Forbidden")
-    second.create("unseen")
     _follows(installation, governed, "Allowed")
-    assert second.decision("unseen") != "Stripped"
+    with pytest.raises(ApiError, match="prohibits log streaming here"):
+        second.create("unseen")
 
-    installation.control_plane.helm("upgrade", "sitelog", str(CHART), here, "--reuse-values")
-    second.wait("unseen", "Stripped")
+    upgrade(installation, governed, second, third)
+    wait_for(lambda: _decided(second) == "Clean", 90, "the webhook to know the policy again")
 
 
 def _follows(installation: Installation, place: Place, word: str) -> None:
@@ -252,30 +265,46 @@ def _follows(installation: Installation, place: Place, word: str) -> None:
     assert place.decision(name) == {"Forbidden": "Stripped", "Allowed": "Declared"}[word]
 
 
-def test_a_namespace_that_is_deleted_goes_and_the_others_go_on(
-    installation: Installation, governed: Place, places: dict[str, Place], kubelet: PlayedKubelet
+def test_a_namespace_that_leaves_the_list_is_as_if_sitelog_were_not_there(
+    installation: Installation, governed: Place, second: Place, third: Place, kubelet: PlayedKubelet
 ) -> None:
-    second = places["second"]
+    pods = JobPods(kubelet, third.name)
+    installation.policy(third.name, logStreaming="Allowed", clientName="site-1", errorLog=ERROR_LOG)
+    assert FINALIZER_ERROR_LOG in pods.run("held")["metadata"]["finalizers"]
+    installation.policy(third.name, logStreaming="Forbidden")
+
+    upgrade(installation, governed, second)
+    assert "finalizers" not in third.api.get(f"/api/v1/namespaces/{third.name}/pods/held")["metadata"]
+    ours = ("get", "roles,rolebindings", "--selector=app.kubernetes.io/instance=sitelog", f"--namespace={third.name}")
+    assert third.kubectl(*ours, "-oname") == ""
+
+    def admitted() -> Json | None:
+        with contextlib.suppress(ApiError):  # until the controller has taken the bindings away
+            return third.create(f"left-{secrets.token_hex(3)}")
+        return None
+
+    assert GROUP not in json.dumps(wait_for(admitted, 30, "the prohibition to end")["metadata"].get("labels", {}))
+
+
+def test_a_namespace_that_is_deleted_goes_and_the_others_go_on(
+    installation: Installation, governed: Place, second: Place, kubelet: PlayedKubelet
+) -> None:
     installation.policy(second.name, logStreaming="Allowed", clientName="site-1", errorLog=ERROR_LOG)
     pods = JobPods(kubelet, second.name)
-    held = pods.run("held")
+    held = pods.run("going")
     assert FINALIZER_ERROR_LOG in held["metadata"]["finalizers"]
     second.create("stays")
     finalizers = {"metadata": {"finalizers": ["example.com/theirs"]}}
     second.api.patch(second.configmaps("stays"), finalizers)
 
     second.kubectl("delete", "namespace", second.name, "--wait=false")
-    kubelet_path = f"/api/v1/namespaces/{second.name}/pods/held"
+    kubelet_path = f"/api/v1/namespaces/{second.name}/pods/going"
     wait_for(lambda: not second.control_plane.exists(kubelet_path), 60, "the pod that was held to go")
     _follows(installation, governed, "Forbidden")  # while it is terminating
     second.api.patch(second.configmaps("stays"), {"metadata": {"finalizers": None}})
     second.kubectl("wait", "--for=delete", f"namespace/{second.name}", "--timeout=60s")
     _follows(installation, governed, "Allowed")  # and when it is gone
-
-    rest = f"--set-json=namespaces={json.dumps([governed.name])}"
-    installation.control_plane.helm(
-        "upgrade", "sitelog", str(CHART), f"--namespace={NAMESPACE}", "--reuse-values", rest
-    )
+    upgrade(installation, governed)
 
 
 def test_helm_names_the_namespace_that_is_not_there(control_plane: ControlPlane, governed: Place) -> None:
