@@ -125,9 +125,12 @@ def test_after_the_crd_was_deleted(prohibited: ChartAlone) -> None:
     print(besieged(prohibited, 1))
     assert prohibited.bindings().keys() == bindings
 
+    # kopf ends the process some time after it finds no CRD, and a kubelet starts it again.
     # An empty CRD says nothing about what a site wants. Policies that are applied again do.
+    prohibited.stop_controllers()
     prohibited.control_plane.kubectl("create", "--filename", str(CRD_FILE))
     prohibited.control_plane.kubectl("wait", "crd", f"{PLURAL}.{GROUP}", "--for=condition=Established")
+    controller = prohibited.start_controller()
     prohibited.policy(FORBIDDEN, logStreaming="Allowed")
     prohibited.policy(ALLOWED, logStreaming="Allowed")
     assert prohibited.wait_settled(FORBIDDEN) == prohibited.wait_settled(ALLOWED) == "NothingProhibited"
