@@ -43,7 +43,7 @@ def test_no_other_variable_of_the_name_stays(others: list[Variable]) -> None:
     "changes",
     [
         {"hooks": (("python3", "-m", WORKER_MODULE),)},
-        {"hooks": (("sh", "-c", "exec python3 /lib/worker_process.py"),)},
+        {"hooks": (("sh", "-c", "exec python3 /lib/nvflare/private/fed/app/client/worker_process.py"),)},
         {"environment": (VARIABLE, Variable("M", WORKER_MODULE))},
         {"directory": "/lib/nvflare/private/fed/app/client"},
     ],
@@ -75,6 +75,13 @@ def test_what_hides_what_it_runs_is_refused_when_new_and_left_when_running(argv:
         hold_pod([container])
     assert not may_stream([container])
     assert runs_job(replace(IDLE, hooks=((), argv)))
+
+
+def test_a_running_program_of_another_package_is_no_job_although_a_new_one_is_refused() -> None:
+    container = replace(IDLE, command=("python3", "manage.py", "worker_process"))
+    assert not may_stream([container])
+    with pytest.raises(CommandError):
+        hold_pod([container])
 
 
 @pytest.mark.parametrize(

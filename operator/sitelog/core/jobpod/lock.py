@@ -34,9 +34,10 @@ def hold_pod(containers: Sequence[Container]) -> tuple[Container, ...]:
 
 
 def may_stream(containers: Iterable[Container]) -> bool:
-    """Whether a running pod names the job process somewhere and nothing keeps that from streaming.
+    """Whether a running pod names NVFlare's job process somewhere and nothing keeps that from streaming.
 
-    What a variable hides is no reason to hold it against a pod that runs: it may be deleted for it.
+    It may be deleted for it. So what a variable hides does not count, and neither does a program of another package
+    that is called worker_process, too.
     """
     return any(_names_job(container) and not _is_held(container) for container in containers)
 
@@ -88,4 +89,5 @@ def _is_forbidden_by(environment: Sequence[Variable]) -> bool:
 
 
 def _names_job(container: Container) -> bool:
-    return bool(_NAMES_JOB.search(lines(container.words)))
+    text = lines(container.words)
+    return "nvflare" in text and bool(_NAMES_JOB.search(text))
