@@ -16,6 +16,7 @@ from .budget import Budget, OverBudgetError
 from .components import Component, Place, components, written
 from .formats import Format
 from .json_text import UnreadableError
+from .reading import Reading
 from .resolver import resolve
 from .undecidable import UndecidableError
 
@@ -56,18 +57,18 @@ def decide(
     form : how the text is written.
     injected_before : the text carries Sitelog's stamp of an injection, so that an `auto_log_streamer` in it is ours to
         bring up to date.
-    budget : the work that the decision may be. Without one it may be as much as a decision ever may; what is more than
-        that cannot be decided.
+    budget : the work that the decision may be.
 
     Raises
     ------
     OverBudgetError
-        The decision is more work than the budget given.
+        The decision is more work than a budget that is not final.
     """
+    budget = budget or Budget(final=True)
     try:
-        return _decide(text, log_streaming, parameters, form, budget or Budget(), injected_before=injected_before)
+        return _decide(text, log_streaming, parameters, form, budget, injected_before=injected_before)
     except OverBudgetError:
-        if budget is not None:
+        if not budget.final:
             raise
         return too_large(text, log_streaming)
 
@@ -144,12 +145,14 @@ def _is_ours(component: Component, config: dict[Any, Any]) -> bool:
 
 
 def _strip(text: str, form: Format, budget: Budget) -> Verdict:
-    read = _read(formats.parse(text, form), budget)
+    reading = formats.read(text, form)
+    read = _read(reading.config, budget)
     places = {component.place for component in read.streamers}
     for component in read.built:
         if streamer.may_become_streamer(component) and not _within(component.place, places):
             message = f"only the job itself would know what {component.where} is; name its class in the configuration"
             return Verdict(Decision.REFUSED, Reason.UNDECIDABLE, message, None)
+    _refuse_environment(reading, places, budget)
     if not places:
         return Verdict(Decision.CLEAN, Reason.NO_STREAMER, "it has no JobLogStreamer", text)
     first = read.streamers[0].where
@@ -162,6 +165,19 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
         return _not_removable(first)
     message = f"it lost its JobLogStreamer ({', '.join(component.where for component in read.streamers)})"
     return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, formats.dump(after, form))
+
+
+def _refuse_environment(reading: Reading, removed: set[Place], budget: Budget) -> None:
+    """Make sure that the job's environment cannot make a streamer, and that what is written means the same there."""
+    if removed and not reading.exact:
+        raise UndecidableError("${oc.env:...} has a default, and cannot be written in another way")
+    if reading.elsewhere is None:
+        return
+    there = _read(reading.elsewhere, budget)
+    for component in there.built:
+        suspect = component in there.streamers or streamer.may_become_streamer(component)
+        if suspect and not _within(component.place, removed):
+            raise UndecidableError(f"only the job's environment tells what {component.where} is; write its value")
 
 
 def _not_removable(where: str) -> Verdict:

@@ -52,7 +52,7 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def dump(config: dict[str, Any]) -> str:
+def dump(config: dict[str, Any], *, ascii_only: bool = True) -> str:
     """Write a configuration as NVFlare's SiteLogStreamer does; a large one without layout, which is costly and long.
 
     Raises
@@ -61,8 +61,8 @@ def dump(config: dict[str, Any]) -> str:
         Nested too deep.
     """
     try:
-        text = json.dumps(config)
-        return text if len(text) > _MAX_LAID_OUT else json.dumps(config, indent=2)
+        text = json.dumps(config, ensure_ascii=ascii_only)
+        return text if len(text) > _MAX_LAID_OUT else json.dumps(config, ensure_ascii=ascii_only, indent=2)
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be written") from None
 

@@ -1,0 +1,86 @@
+"""HOCON, as NVFlare reads it by pyhocon (`nvflare/fuel_opt/utils/pyhocon_loader.py`)."""
+
+import re
+from typing import Any, Final
+
+from pyhocon import ConfigTree
+from pyhocon.config_tree import NoneValue
+from pyhocon.exceptions import ConfigException
+from pyparsing import ParseBaseException
+
+from sitelog.core.names import Reason
+
+from . import hocon_grammar, json_text
+from .json_text import UnreadableError
+from .reading import Reading, mark
+
+_BRACED: Final = re.compile(r"(?:\s|(?:#|//).*$)*\{", re.MULTILINE)  # braces around everything, after comments
+# What pyhocon raises by mistake on some texts, for which NVFlare would not load them either.
+_MISTAKES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def read(text: str) -> Reading:
+    """Read a configuration.
+
+    Raises
+    ------
+    json_text.UnreadableError
+        NVFlare could not read it either.
+    undecidable.UndecidableError
+        It includes something.
+    """
+    asked: list[str] = []
+    try:
+        config = _parse(text, asked, marked=False)
+    except UnreadableError:
+        if not asked:
+            raise
+        # It may need a variable of the environment. NVFlare's own reference to it means the same.
+        config = _parse(text, asked, marked=True)
+        return Reading(config, config)
+    return Reading(config, _parse(text, asked, marked=True) if asked else None)
+
+
+def dump(config: dict[str, Any]) -> str:
+    r"""Write a configuration as JSON, which HOCON contains, without `\u` escapes, which pyhocon does not read."""
+    return json_text.dump(config, ascii_only=False)
+
+
+def extended(text: str, component: dict[str, Any], *, first: bool) -> str:
+    """Add a component at the text's end, or within the braces around everything: what a person wrote stays."""
+    before = "" if first else "${components} "
+    addition = f"\ncomponents = {before}[{json_text.compact(component)}]\n"
+    if _BRACED.match(text):
+        head, brace, tail = text.rpartition("}")
+        return f"{head.rstrip()}{addition}{brace}{tail}"
+    return f"{text.rstrip()}{addition}"
+
+
+def _parse(text: str, asked: list[str], *, marked: bool) -> dict[str, Any]:
+    def environment(variable: str) -> str | None:
+        asked.append(variable)
+        return mark(variable) if marked else None
+
+    try:
+        tree = hocon_grammar.parse(text, environment)
+    except RecursionError:
+        raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be read") from None
+    except (ParseBaseException, ConfigException) as error:
+        line = getattr(error, "lineno", None)
+        where = f" (line {line})" if line else ""
+        raise UnreadableError(Reason.NOT_HOCON, f"it is not HOCON{where}") from None
+    except _MISTAKES:
+        raise UnreadableError(Reason.NOT_HOCON, "pyhocon cannot read it") from None
+    value = _plain(tree)
+    if not isinstance(value, dict):
+        raise UnreadableError(Reason.NOT_AN_OBJECT, "its top level is not an object")
+    return value
+
+
+def _plain(item: Any) -> Any:
+    """Make of pyhocon's tree what NVFlare makes of it (`PyhoconConfig._convert_conf_item`)."""
+    if isinstance(item, ConfigTree):
+        return {key.strip('"'): _plain(child) for key, child in item.items()}
+    if isinstance(item, list):
+        return [_plain(child) for child in item]
+    return None if isinstance(item, NoneValue) else item
