@@ -182,14 +182,17 @@ def check(
     from sitelog.check import results as checking  # noqa: PLC0415
     from sitelog.check.documents import CheckError  # noqa: PLC0415
     from sitelog.check.given import read_configmaps, read_policies  # noqa: PLC0415
+    from sitelog.decider.door import Decider  # noqa: PLC0415
+    from sitelog.decider.process import NoAnswerError  # noqa: PLC0415
 
     try:
         policies = read_policies(policy or [], namespace)
         given = list(read_configmaps(paths, namespace, key))
-    except CheckError as error:
+        with Decider() as decider:
+            results = [result for each in given for result in checking.decide(each, policies, decider)]
+    except (CheckError, NoAnswerError) as error:
         typer.echo(_printable(f"sitelog check: {error}"), err=True)
         raise typer.Exit(2) from None
-    results = [result for each in given for result in checking.decide(each, policies)]
     typer.echo(_printable(checking.as_json(results) if output is Output.JSON else checking.as_text(results)))
     raise typer.Exit(1 if any(result.refused for result in results) else 0)
 

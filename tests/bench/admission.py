@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.worst_input import slowest_json
 from support.control_plane_api import Api, Json
 from support.federation_jobs import client_config
 from support.installation import Installation, configmap
+from support.slow_configurations import SLOW
 
 GOAL = 0.250  # seconds, p95 beside the worst input
 NUMBER = 200
@@ -94,8 +94,10 @@ def _worst_input(installation: Installation) -> Iterator[None]:
 
 
 def _send(url: str, authority: Path, token: str, answered: Any) -> None:
-    api, text = Api(url, authority, token), slowest_json()
-    for number in itertools.count():
+    api, texts = Api(url, authority, token), [(key, make()) for key, make in SLOW.values()]
+    for number, (key, text) in enumerate(itertools.cycle(texts)):
+        made = configmap(_NAMESPACE, f"slow-{number}", text)
+        made["data"] = {key: text}
         with contextlib.suppress(RuntimeError):  # refused, as it should be
-            api.create(_CONFIGMAPS, configmap(_NAMESPACE, f"worst-{number}", text))
+            api.create(_CONFIGMAPS, made)
         answered.release()

@@ -11,6 +11,7 @@ import pytest
 
 from sitelog.controller import alignment as room
 from sitelog.core.governed import Governed
+from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
 from sitelog.kube.peers import Share
 from sitelog.kube.policies import PolicyBook
@@ -187,7 +188,7 @@ async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
     """Only time is played."""
     now = 1000.0
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
-    alignment = room.Alignment(client, secret, retention=1e9)
+    alignment = room.Alignment(client, secret, Decider(), retention=1e9)
     for seconds, found in ((0, True), (5, False), (15, True), (60, False), (601, True)):
         now += seconds
         stored.create(f"after-{seconds}", DECLARED)
@@ -214,7 +215,7 @@ async def test_a_controller_does_its_share_first_and_then_that_of_one_that_is_go
 
     monkeypatch.setattr(room, "share", half)
     monkeypatch.setattr(client, "patch", noted)
-    await room.Alignment(client, secret, retention=1e9).look()
+    await room.Alignment(client, secret, Decider(), retention=1e9).look()
     first = list(dict.fromkeys(done))  # the webhook, which does not know the policy, takes the mark away again
     assert sorted(first) == sorted(uids.values())
     mine = [own.has(uid) for uid in first]

@@ -1,6 +1,7 @@
 """HOCON and YAML: read as NVFlare reads them in an empty environment, and written so that the same comes back."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,15 @@ HOCON = st.text(alphabet='{}[]":=,.$?+#/\n\\ \t ab1s0e"truenlincd\'-é', max_siz
 def test_hocon_is_read_as_by_nvflare(text: str) -> None:
     expected, reading = outcome(hocon_of_nvflare, text), outcome(lambda text: read(text, Format.HOCON), text)
     if isinstance(reading, Reading):
-        assert reading.config == expected or reading.config is reading.elsewhere
+        assert shown(reading.config) == shown(expected) or reading.config is reading.elsewhere
     else:
         assert isinstance(reading, UnreadableError) or "include" in str(reading)
         assert not isinstance(expected, dict) or "include" in str(reading)
+
+
+def shown(item: Any) -> str:
+    """Without the addresses of its own objects that pyhocon puts into texts by mistake."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(item))
 
 
 def outcome(read_it: Callable[[str], Any], text: str) -> Any:

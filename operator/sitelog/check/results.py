@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import decide_any, decided_contents
+from sitelog.core.decide import decided_contents
 from sitelog.core.names import Decision
 from sitelog.core.policy import Policy, applicable
+from sitelog.decider.door import Decider
 
 from .given import Given
 
@@ -38,12 +39,12 @@ class Result:
         return self.now.decision is Decision.REFUSED
 
 
-def decide(given: Given, policies: Sequence[Policy]) -> Iterator[Result]:
+def decide(given: Given, policies: Sequence[Policy], decider: Decider) -> Iterator[Result]:
     """Decide about a ConfigMap as the webhook does, and give what comes of each of its keys.
 
     A policy of another namespace than an object's counts as the release's own, so that one policy file is enough.
     """
-    outcome = decide_any(given.configmap, _concerned(given.configmap, policies))
+    outcome = decider.decide_and_wait(given.configmap, _concerned(given.configmap, policies))
     for key, raw in decided_contents(given.configmap).items():
         yield Result(f"{given.label}/{key}" if given.from_manifest else given.label, outcome, key, raw)
 

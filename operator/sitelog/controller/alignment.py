@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import decide_any, may_concern
+from sitelog.core.decide import may_concern
 from sitelog.core.names import LABEL_PUBLISHED_BY, Decision, Reason
 from sitelog.core.policy import Policy, applicable
+from sitelog.decider.door import Decider
+from sitelog.decider.process import NoAnswerError
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
@@ -50,12 +52,14 @@ class Alignment:
         self,
         client: KubeClient,
         book: PolicyBook,
+        decider: Decider,
         *,
         retention: float,
         pod: str = "",
     ) -> None:
         self._client = client
         self._book = book
+        self._decider = decider
         self._retention = retention
         self._pod = pod
         self._aligned: tuple[Policy, ...] | None = None
@@ -121,7 +125,7 @@ class Alignment:
         concerned = applicable(
             round_.policies, root_namespace=governed.root, namespace=configmap.namespace, labels=configmap.labels
         )
-        outcome = decide_any(configmap, concerned)
+        outcome = await self._decider.decide(configmap, concerned)
         subject = Subject("ConfigMap", configmap.namespace, configmap.name, body["metadata"]["uid"])
         if outcome.rehearsal and outcome.rehearsal.policy:
             counts = round_.would_be.setdefault(outcome.rehearsal.policy.key, Counter())
@@ -181,7 +185,7 @@ class _Round:
             for item in waiting:
                 try:
                     await work(item, self)
-                except ApiError as error:
+                except (ApiError, NoAnswerError) as error:
                     log.warning("%s; trying it again", error)
                     self.failed += 1
 

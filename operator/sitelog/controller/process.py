@@ -4,6 +4,7 @@ import asyncio
 import resource
 from typing import Final
 
+from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, run_kopf, sync_policies
@@ -43,7 +44,8 @@ async def run(settings: ControllerSettings) -> None:
     uploads = Uploads(client, book, records, at_once=settings.max_uploads)
     error_logs = ErrorLogs(client, book, uploads, records, settings.upload_image)
     gates = Gates(client, book, role=settings.gate_role)
-    sweeper = _sweeper(settings, client, book, error_logs, uploads, gates)
+    decider = Decider()
+    sweeper = _sweeper(settings, client, book, decider, error_logs, uploads, gates)
     enforcement = _enforcement(settings, client, book)
     registry = new_registry()
     keep_policies(registry, client, book, changed=(sweeper.happened, enforcement.happened))
@@ -64,6 +66,7 @@ async def run(settings: ControllerSettings) -> None:
             for task in running:
                 task.cancel()
     finally:
+        decider.close()
         await client.close()
 
 
@@ -89,11 +92,12 @@ def _sweeper(
     settings: ControllerSettings,
     client: KubeClient,
     book: PolicyBook,
+    decider: Decider,
     error_logs: ErrorLogs,
     uploads: Uploads,
     gates: Gates,
 ) -> Sweeper:
-    alignment = Alignment(client, book, retention=settings.published_retention, pod=settings.pod)
+    alignment = Alignment(client, book, decider, retention=settings.published_retention, pod=settings.pod)
     revocation = Revocation(client, book)
     pending = Pending(_LINGER * settings.sweep_interval)
     status = StatusKeeper(client, book, pending)

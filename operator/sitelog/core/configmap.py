@@ -74,15 +74,20 @@ class ConfigMap:
     mark: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def contents(self) -> dict[str, bytes]:
-        """What it holds, by key."""
-        return {key: text.encode("utf-8", "surrogatepass") for key, text in self.data.items()} | dict(self.binary_data)
+    def keys(self) -> set[str]:
+        """What it holds something under."""
+        return self.data.keys() | self.binary_data.keys()
+
+    def content(self, key: str) -> bytes:
+        """Return what it holds under one of its keys."""
+        if key in self.binary_data:
+            return self.binary_data[key]
+        return self.data[key].encode("utf-8", "surrogatepass")
 
     @property
     def configurations(self) -> dict[str, bytes]:
         """The job configurations it holds, by key, in NVFlare's order."""
-        raw = self.contents
-        return {key: raw[key] for key in CONFIG_KEYS if key in raw}
+        return {key: self.content(key) for key in CONFIG_KEYS if key in self.data or key in self.binary_data}
 
     def __str__(self) -> str:
         return f"ConfigMap {self.namespace}/{self.name}"
@@ -121,13 +126,13 @@ def decide_configmap(configmap: ConfigMap, concerned: Sequence[Policy], budget: 
     ----------
     configmap : the object.
     concerned : the policies, of either mode, in rank order.
-    budget : the work that this may be. Without one it may be as much as a decision ever may; a configuration that is
-        more than that is refused where the site forbids, and left alone where it allows.
+    budget : the work that this may be. A configuration that is more than the final one is refused where the site
+        forbids, and left alone where it allows.
 
     Raises
     ------
     OverBudgetError
-        It is more work than the budget given.
+        It is more work than a budget that is not final.
     """
     force = in_force(concerned)
     outcome = _decide(configmap, force, budget)
@@ -173,7 +178,7 @@ def _verdicts(
     other += sum(len(text.encode("utf-8", "surrogatepass")) for text in configmap.data.values())
     other += sum(map(len, configmap.binary_data.values()))
     ours = configmap.mark.get(LABEL_DECISION) == Decision.INJECTED
-    shared = budget or Budget()
+    shared = budget or Budget(final=True)
     verdicts = {}
     for key in keys:
         raw = configurations[key]
@@ -181,7 +186,7 @@ def _verdicts(
             room = MAX_BYTES - other + len(raw)
             verdicts[key] = _verdict(key, raw, policy, shared, room=room, injected_before=ours)
         except OverBudgetError:
-            if budget is not None:
+            if not shared.final:
                 raise
             verdicts[key] = replace(too_large("", policy.log_streaming), text=None)
     return verdicts

@@ -17,7 +17,7 @@ def may_concern(keys: Iterable[str]) -> bool:
 def decided_contents(configmap: ConfigMap) -> dict[str, bytes]:
     """Return what of a ConfigMap is decided about, by key: its job configurations, or else a site's resources."""
     return configmap.configurations or {
-        key: raw for key, raw in configmap.contents.items() if is_site_resources_key(key)
+        key: configmap.content(key) for key in configmap.keys if is_site_resources_key(key)
     }
 
 
@@ -28,20 +28,22 @@ def decide_any(configmap: ConfigMap, concerned: Sequence[Policy], budget: Budget
     ----------
     configmap : the object.
     concerned : the policies, of either mode, in rank order.
-    budget : the work that a decision about job configurations may be; without one as much as it ever may.
+    budget : the work that this may be. What is more than the final one is refused where a site forbids, and left alone
+        where it allows.
 
     Raises
     ------
     OverBudgetError
-        It is more work than the budget given.
+        It is more work than a budget that is not final.
     """
+    budget = budget or Budget(final=True)
     if configmap.configurations:
         return decide_configmap(configmap, concerned, budget)
     force, rehearsed = in_force(concerned), if_enforced(concerned)
-    outcome = _of_site(configmap, force)
-    return outcome if rehearsed == force else with_rehearsal(outcome, _of_site(configmap, rehearsed))
+    outcome = _of_site(configmap, force, budget)
+    return outcome if rehearsed == force else with_rehearsal(outcome, _of_site(configmap, rehearsed, budget))
 
 
-def _of_site(configmap: ConfigMap, force: InForce) -> Outcome:
-    outcome = decide_site_resources(configmap, force)
+def _of_site(configmap: ConfigMap, force: InForce, budget: Budget) -> Outcome:
+    outcome = decide_site_resources(configmap, force, budget)
     return outcome or Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: there is nothing to decide")

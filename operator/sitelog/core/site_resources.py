@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .configmap import ConfigMap, Outcome
+from .jobconfig.budget import Budget, OverBudgetError
 from .jobconfig.json_text import UnreadableError, dump, parse
 from .names import (
     ANNOTATION_LOG_STREAMING,
@@ -66,23 +67,40 @@ def is_site_resources_key(key: str) -> bool:
     return any(pattern.fullmatch(key) for pattern in _KEYS)
 
 
-def decide_site_resources(configmap: ConfigMap, force: InForce) -> Outcome | None:
+def decide_site_resources(configmap: ConfigMap, force: InForce, budget: Budget) -> Outcome | None:
     """Decide about a ConfigMap with a site's resources under the policies in force for it.
 
     None if it holds none, nobody governs it, or there is nothing to do and nothing to say.
+
+    Raises
+    ------
+    OverBudgetError
+        It is more work than a budget that is not final.
     """
-    files, policy = _files(configmap), force.governing
-    if not files or policy is None:
+    policy = force.governing
+    if policy is None:
         return None
     try:
-        changes = [_change(configmap, file, policy.log_streaming) for file in files]
+        changes = [_change(configmap, file, policy.log_streaming) for file in _files(configmap, budget)]
+    except OverBudgetError:
+        if not budget.final:
+            raise
+        return _unusable(configmap, policy, Reason.TOO_LARGE, "it is more than can be read in time")
     except UnreadableError as error:
-        message = f"{configmap}: {_VARIABLE} cannot be changed in it: {error}; write it more simply"
-        return _outcome(policy, Decision.REFUSED, error.reason, message)
+        return _unusable(configmap, policy, error.reason, str(error))
+    if not changes:
+        return None
     if configmap.immutable and policy.log_streaming.prohibits_streamer and any(change.text for change in changes):
         message = f"{configmap}: it is immutable, and its {_VARIABLE} lets jobs stream; delete it and create it again"
         return _outcome(policy, Decision.REFUSED, Reason.IMMUTABLE, message)
     return _decided(configmap, changes, policy)
+
+
+def _unusable(configmap: ConfigMap, policy: Policy, reason: Reason, why: str) -> Outcome | None:
+    if not policy.log_streaming.prohibits_streamer:
+        return None
+    message = f"{configmap}: {_VARIABLE} cannot be changed in it: {why}; write it more simply"
+    return _outcome(policy, Decision.REFUSED, reason, message)
 
 
 def _change(configmap: ConfigMap, file: _File, streaming: LogStreaming) -> _Change:
@@ -167,12 +185,12 @@ def _outcome(
     )
 
 
-def _files(configmap: ConfigMap) -> list[_File]:
+def _files(configmap: ConfigMap, budget: Budget) -> list[_File]:
     """Read the resources.json files of a client; a server's, and whatever else has that name, are not ours."""
     files = []
-    for key, content in configmap.contents.items():
-        if not is_site_resources_key(key):
-            continue
+    for key in sorted(filter(is_site_resources_key, configmap.keys)):
+        content = configmap.content(key)
+        budget.spend_characters(len(content))
         try:
             config = parse(content.decode())
         except (UnreadableError, UnicodeDecodeError):

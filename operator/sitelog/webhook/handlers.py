@@ -1,31 +1,30 @@
 """kopf's handlers: each parses, asks `reviews`, and tells the API server."""
 
-import asyncio
 import logging
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import kopf
 
-from sitelog.core.jobconfig.formats import Format, format_of
+from sitelog.core.configmap import ConfigMap, Outcome
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
+from sitelog.core.policy import Policy
+from sitelog.decider.door import Decider, undecided
+from sitelog.decider.process import NoAnswerError
 from sitelog.kube.policies import PolicyBook
 from sitelog.telemetry.logs import fields
-from sitelog.telemetry.metrics import DECISIONS, REVIEW_SECONDS
+from sitelog.telemetry.metrics import DECISIONS
 
 from .gate_review import review_client_pod
-from .reviews import Review, review_configmap, review_pod
-
-_QUICK: Final = 32 * 1024  # characters of JSON, about which a decision takes a few milliseconds
-# Others are decided about in turn, beside the loop that answers reviews. One thread: pyhocon is not made for two.
-_ASIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="decision")
+from .large_reviews import FOUND
+from .reviews import Review, concerning, configmap_review, review_pod
 
 log = logging.getLogger(__name__)
 
 
-def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: str, gate_image: str) -> None:
+def register(registry: kopf.OperatorRegistry, decider: Decider, book: PolicyBook, gate_image: str) -> None:
     """Register the admission handlers. Their ids are the paths that the chart's webhook configuration names."""
+    root_namespace = book.governed.root
 
     @kopf.on.mutate(  # type: ignore[arg-type] # kopf's protocol wants every keyword spelt out
         "", "v1", "configmaps", id=HANDLER_CONFIGMAPS, operations=["CREATE", "UPDATE"], registry=registry
@@ -33,25 +32,25 @@ def register(registry: kopf.OperatorRegistry, book: PolicyBook, root_namespace: 
     async def configmaps(
         body: kopf.Body, old: kopf.Body | None, patch: kopf.Patch, warnings: list[str], **_: Any
     ) -> None:
-        with REVIEW_SECONDS.labels(HANDLER_CONFIGMAPS).time():
-            asked = (body, old, book.policies, root_namespace)
-            if _is_quick(body) and (old is None or _is_quick(old)):
-                review = review_configmap(*asked)
-            else:
-                review = await asyncio.get_running_loop().run_in_executor(_ASIDE, review_configmap, *asked)
-            _answer("ConfigMap", review, patch, warnings)
+        review = FOUND.get()
+        if review is None:
+            configmap, concerned = concerning(body, old, book.policies, root_namespace)
+            review = configmap_review(configmap, old, await _decide(decider, configmap, concerned))
+        _answer("ConfigMap", review, patch, warnings)
 
     @kopf.on.mutate("", "v1", "pods", id=HANDLER_PODS, operations=["CREATE"], registry=registry)
     async def pods(body: kopf.Body, patch: kopf.Patch, warnings: list[str], **_: Any) -> None:
-        with REVIEW_SECONDS.labels(HANDLER_PODS).time():
-            asked = (body, book.policies, root_namespace)
-            _answer("Pod", review_client_pod(*asked, gate_image) or review_pod(*asked), patch, warnings)
+        asked = (body, book.policies, root_namespace)
+        review = FOUND.get() or review_client_pod(*asked, gate_image) or review_pod(*asked)
+        _answer("Pod", review, patch, warnings)
 
 
-def _is_quick(body: Mapping[str, Any]) -> bool:
-    held = {**(body.get("data") or {}), **(body.get("binaryData") or {})}
-    all_json = all(format_of(key) is Format.JSON for key in held)
-    return all_json and sum(len(content) for content in held.values()) <= _QUICK
+async def _decide(decider: Decider, configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
+    try:
+        return await decider.decide(configmap, concerned)
+    except NoAnswerError as error:
+        log.warning("%s: not looked at: %s", configmap, error)
+        return undecided(configmap, concerned)
 
 
 def _answer(kind: str, review: Review, patch: Any, warnings: list[str]) -> None:

@@ -1,8 +1,11 @@
 """The webhook process, put together."""
 
+from typing import Final
+
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
+from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, run_kopf
@@ -10,8 +13,11 @@ from sitelog.settings import WebhookSettings
 from sitelog.telemetry.health import serve_health
 from sitelog.telemetry.metrics import POLICIES_SYNCED
 
+from . import large_reviews
 from .handlers import register
 from .server import AdmissionServer
+
+_PATIENCE: Final = 3.0  # seconds for a decision that takes long, others' before it included; the API server waits five
 
 
 class NoMemories(ResourceMemories):
@@ -27,17 +33,23 @@ async def run(settings: WebhookSettings) -> None:
     client = await KubeClient.connect()
     book = PolicyBook(settings.governed)
     POLICIES_SYNCED.set_function(lambda: book.synced_at)
+    decider = Decider(large_reviews.__name__, patience=_PATIENCE)
     server = AdmissionServer(
-        port=settings.port, certificate_dir=settings.certificate_dir, handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS)
+        port=settings.port,
+        certificate_dir=settings.certificate_dir,
+        handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS),
+        large=large_reviews.LargeReviews(decider, book, settings.gate_image).answer,
     )
     registry = new_registry()
     keep_policies(registry, client, book)
-    register(registry, book, settings.governed.root, settings.gate_image)
+    register(registry, decider, book, settings.gate_image)
     operator_settings = kopf_settings()
     operator_settings.admission.server = server
     ready = {"policies": lambda: book.synced, "listening": lambda: server.listening}
     try:
+        await decider.start()
         async with serve_health(settings.health_port, ready=ready, alive={}):
             await run_kopf(registry, operator_settings, settings.governed, NoMemories())
     finally:
+        decider.close()
         await client.close()

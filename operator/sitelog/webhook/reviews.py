@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sitelog.core.configmap import ConfigMap
-from sitelog.core.decide import decide_any
+from sitelog.core.configmap import ConfigMap, Outcome
 from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
 from sitelog.core.jobpod.command_line import CommandError
 from sitelog.core.names import (
@@ -57,15 +56,18 @@ class Review:
     refusal: str | None = None
 
 
-def review_configmap(
+def concerning(
     body: Mapping[str, Any], old: Mapping[str, Any] | None, policies: Sequence[Policy], root_namespace: str
-) -> Review:
-    """Decide about a ConfigMap that somebody creates or changes (`old`: as it is stored)."""
+) -> tuple[ConfigMap, tuple[Policy, ...]]:
+    """Return a ConfigMap that somebody creates or changes (`old`: as it is stored), and the policies concerned."""
     configmap = parse_configmap(body, stored=old)
-    concerned = applicable(
+    return configmap, applicable(
         policies, root_namespace=root_namespace, namespace=configmap.namespace, labels=configmap.labels
     )
-    outcome = decide_any(configmap, concerned)
+
+
+def configmap_review(configmap: ConfigMap, old: Mapping[str, Any] | None, outcome: Outcome) -> Review:
+    """Say what was decided about a ConfigMap."""
     policy = outcome.policy.key if outcome.policy else ""
     refused = outcome.decision is Decision.REFUSED and not _stored_as_it_is(configmap, old, outcome.reason)
     return Review(

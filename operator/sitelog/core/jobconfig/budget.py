@@ -15,9 +15,15 @@ class OverBudgetError(Exception):
 
 
 class Budget:
-    """What is left of the work that a decision may be."""
+    """What is left of the work that a decision may be.
 
-    def __init__(self, steps: int = FULL) -> None:
+    Attributes
+    ----------
+    final : nobody has more: what is over it counts as too large, and is not raised to whoever asks for the decision.
+    """
+
+    def __init__(self, steps: int = FULL, *, final: bool = False) -> None:
+        self.final = final
         self._left = steps
 
     def spend(self, steps: int) -> None:

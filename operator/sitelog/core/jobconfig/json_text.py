@@ -5,11 +5,15 @@ keys.
 """
 
 import json
+import re
 from typing import Any, Final
 
 from sitelog.core.names import Reason
 
 _MAX_LAID_OUT: Final = 128 * 1024  # characters; a ConfigMap holds eight times as many
+_MAX_NESTING: Final = 64  # brackets inside of each other; Python lays each value out once for each of them
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 
 
 class UnreadableError(Exception):
@@ -53,7 +57,7 @@ def compact(value: Any) -> str:
 
 
 def dump(config: dict[str, Any], *, ascii_only: bool = True) -> str:
-    """Write a configuration as NVFlare's SiteLogStreamer does; a large one without layout, which is costly and long.
+    """Write a configuration as NVFlare's SiteLogStreamer does; a large or deep one without layout, which is costly.
 
     Raises
     ------
@@ -62,9 +66,19 @@ def dump(config: dict[str, Any], *, ascii_only: bool = True) -> str:
     """
     try:
         text = json.dumps(config, ensure_ascii=ascii_only)
-        return text if len(text) > _MAX_LAID_OUT else json.dumps(config, ensure_ascii=ascii_only, indent=2)
+        costly = len(text) > _MAX_LAID_OUT or _nesting(text) > _MAX_NESTING
+        return text if costly else json.dumps(config, ensure_ascii=ascii_only, indent=2)
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be written") from None
+
+
+def _nesting(text: str) -> int:
+    """Tell how many brackets are open at a time, at most."""
+    depth = most = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        most = max(most, depth)
+    return most
 
 
 def _kind(value: object) -> str:
