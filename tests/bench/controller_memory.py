@@ -13,7 +13,7 @@ from support.sitelog_process import SitelogProcess
 from support.stand_in_uploader import StandInUploader
 from support.wait import wait_for
 
-LIMIT = 384  # MiB: controller.resources of the chart
+LIMIT = 512  # MiB: controller.resources of the chart
 GROWTH = 0.05
 PODS = 1_000
 ENDING = 200  # of them in each change
