@@ -7,7 +7,7 @@ own classes and those of other packages do with their arguments is theirs: the s
 
 from typing import Final
 
-from .unknown import is_marked, may_name
+from .unknown import class_name, is_marked, may_name
 
 # class -> arguments with descriptions of components: an object, a list of objects, or the class path alone
 LATE_BUILDERS: Final = {
@@ -41,12 +41,13 @@ BUILDS_BY_NAME_IN: Final = {
     "hydra": ("instantiate", "call"),
     "monai": ("instantiate", "run"),
 }
+_LONGEST_PACKAGE: Final = 20  # characters
 
 
 def late_arguments(path: str) -> tuple[str, ...]:
     """Return the arguments from which the class at this path builds components later."""
     if not is_marked(path):
-        return LATE_BUILDERS.get(path.rpartition(".")[2], ())
+        return LATE_BUILDERS.get(class_name(path), ())
     possible = [names for late, names in LATE_BUILDERS.items() if may_name(f".{path}", late)]
     return tuple(dict.fromkeys(name for names in possible for name in names))
 
@@ -54,6 +55,6 @@ def late_arguments(path: str) -> tuple[str, ...]:
 def builds_by_name(path: str) -> bool:
     """Whether what stands at this class path makes any object out of a text."""
     if not is_marked(path):
-        last = path.rpartition(".")[2]
-        return last in BUILDS_BY_NAME or last in BUILDS_BY_NAME_IN.get(path.partition(".")[0], ())
+        last = class_name(path)
+        return last in BUILDS_BY_NAME or last in BUILDS_BY_NAME_IN.get(path[:_LONGEST_PACKAGE].partition(".")[0], ())
     return any(may_name(path, name) for name in BUILDS_BY_NAME)

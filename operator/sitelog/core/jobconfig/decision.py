@@ -6,7 +6,7 @@ cannot be said is refused.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import LogStreaming, Streamer
@@ -19,6 +19,8 @@ from .json_text import UnreadableError
 from .reading import Reading
 from .resolver import resolve
 from .undecidable import UndecidableError
+
+_BRACKET_STEPS: Final = 4  # to read an object or a list
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def _decide(
 ) -> Verdict:
     try:
         budget.spend_characters(len(text))
+        budget.spend(_BRACKET_STEPS * (text.count("[") + text.count("{")))
         if log_streaming.prohibits_streamer:
             return _strip(text, form, budget)
         return _inject(text, form, parameters, budget, injected_before=injected_before)
@@ -138,16 +141,21 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
 
 def _is_ours(component: Component, config: dict[Any, Any]) -> bool:
     """Whether it stands where Sitelog puts one, under an id that Sitelog gives."""
-    key, *position = component.place
-    listed = key == "components" and isinstance(config[key], list)
-    at_home = listed if len(position) == 1 else not position
+    at_home = _is_listed(component, config) or len(component.place) == 1
     return at_home and str(component.description.get("id", "")).startswith(streamer.STREAMER_ID)
+
+
+def _is_listed(component: Component, config: dict[Any, Any]) -> bool:
+    """Whether it is an entry of the list of components, as it is written."""
+    key, *position = component.place
+    return key == "components" and len(position) == 1 and isinstance(config[key], list)
 
 
 def _strip(text: str, form: Format, budget: Budget) -> Verdict:
     reading = formats.read(text, form)
     read = _read(reading.config, budget)
-    places = {component.place for component in read.streamers}
+    found = read.streamers + [c for c in read.switched_off if _is_listed(c, read.config)]
+    places = {component.place for component in found}
     for component in read.built:
         if streamer.may_become_streamer(component) and not _within(component.place, places):
             message = f"only the job itself would know what {component.where} is; name its class in the configuration"
@@ -155,15 +163,14 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
     _refuse_environment(reading, places, budget)
     if not places:
         return Verdict(Decision.CLEAN, Reason.NO_STREAMER, "it has no JobLogStreamer", text)
-    first = read.streamers[0].where
     try:
-        after = editing.without(read.config, [c.place for c in read.streamers if not _within(c.place[:-1], places)])
+        after = editing.without(read.config, [c.place for c in found if not _within(c.place[:-1], places)])
     except editing.NotRemovableError as error:
         return _not_removable(written(error.place))
     left = _read(after, budget)
     if left.streamers or not _keeps_others(read, left):
-        return _not_removable(first)
-    message = f"it lost its JobLogStreamer ({', '.join(component.where for component in read.streamers)})"
+        return _not_removable(found[0].where)
+    message = f"it lost its JobLogStreamer ({', '.join(component.where for component in found)})"
     return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, formats.dump(after, form))
 
 
@@ -187,16 +194,19 @@ def _not_removable(where: str) -> Verdict:
 
 @dataclass(frozen=True)
 class _Read:
-    """A configuration, what NVFlare builds from it, and which of that are JobLogStreamers."""
+    """A configuration, what NVFlare builds from it, and which of that are JobLogStreamers, switched off or not."""
 
     config: dict[Any, Any]
     built: list[Component]
     streamers: list[Component]
+    switched_off: list[Component]
 
 
 def _read(config: dict[Any, Any], budget: Budget) -> _Read:
     built = components(resolve(config, budget), budget)
-    return _Read(config, built, [c for c in built if streamer.names_streamer(c) and c.disabled is not True])
+    named = [component for component in built if streamer.names_streamer(component)]
+    streamers = [component for component in named if component.disabled is not True]
+    return _Read(config, built, streamers, [component for component in named if component.disabled is True])
 
 
 def _keeps_others(before: _Read, after: _Read) -> bool:
@@ -210,7 +220,7 @@ def _keeps_others(before: _Read, after: _Read) -> bool:
 
 
 def _others(read: _Read) -> list[Component]:
-    places = {component.place for component in read.streamers}
+    places = {component.place for component in read.streamers + read.switched_off}
     return [component for component in read.built if not _within(component.place, places)]
 
 

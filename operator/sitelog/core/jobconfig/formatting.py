@@ -16,6 +16,7 @@ from .unknown import TEXT, is_marked
 _SECRET: Final = re.compile(r"\$\{secret:(?:file:[^{}\s\x00]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
 _DIGITS: Final = 7  # of a width; one of more is more than any budget
+_PART: Final = 6  # steps for each brace in a format
 _CONTAINER: Final = 20  # steps to write an object or a list, apart from what is in it
 # What `str.format` raises on a text that is no format or asks for what is not there: NVFlare keeps the text as it is.
 _MISTAKES: Final = (LookupError, ValueError, TypeError, AttributeError, OverflowError)
@@ -32,6 +33,7 @@ def expand(text: str, variables: Mapping[str, Any], budget: Budget) -> str:
         It is more work than may be done.
     """
     budget.spend_characters(len(text))
+    budget.spend(_PART * (text.count("{") + text.count("}")))
     shielded = text
     if "${secret:" in text:
         shielded = _SECRET.sub(lambda match: "${{" + match.group()[2:-1] + "}}", text)

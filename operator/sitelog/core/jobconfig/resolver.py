@@ -24,6 +24,8 @@ from .unknown import SYSTEM_VARIABLES, TEXT, is_marked
 _MAX_ROUNDS: Final = 21  # NVFlare gives up after as many that changed something
 _MAX_LEVELS: Final = 300  # of nesting; Python, which runs NVFlare too, can follow some more
 _LONG: Final = 1_000  # characters of a text in which braces are looked for once only
+_WALK_STEPS: Final = 3
+_NOTE_STEPS: Final = 8
 _TEXT_STEPS: Final = 40
 _CONTAINER_STEPS: Final = 20
 _ENTRY_STEPS: Final = 4
@@ -66,14 +68,26 @@ class _Resolver:
 
     def _note_braces(self, config: dict[Any, Any]) -> None:
         walked: list[Container] = [config]
+        braces = False
         for container in walked:  # which grows meanwhile
-            self._budget.spend(1 + len(container) // 4)
-            children = container.values() if isinstance(container, dict) else container
-            walked += [child for child in children if isinstance(child, (dict, list))]
-        for container in reversed(walked):
-            keys = tuple(key for key, child in _entries(container) if self._varies(child))
-            if keys:
-                self._open[id(container)] = (container, keys)
+            self._budget.spend(_WALK_STEPS + len(container) // 2)
+            for child in container.values() if isinstance(container, dict) else container:
+                kind = type(child)
+                if kind is str:
+                    braces = braces or "{" in child or "}" in child
+                elif kind is dict or kind is list:
+                    walked.append(child)
+        if braces:
+            self._budget.spend(_NOTE_STEPS * len(walked))
+            for container in reversed(walked):
+                self._note(container)
+
+    def _note(self, container: Container) -> None:
+        self._budget.spend(2 * len(container))
+        entries = container.items() if isinstance(container, dict) else enumerate(container)
+        keys = tuple([key for key, child in entries if self._varies(child)])
+        if keys:
+            self._open[id(container)] = (container, keys)
 
     def _varies(self, value: Any) -> bool:
         if not isinstance(value, str):
@@ -168,10 +182,6 @@ def _expression(text: str) -> str | None:
         return inner
     braces = stripped[:1] in ("{", "}") and stripped[1:][-1:] in ("{", "}")
     return inner if braces and "{" not in inner and "}" not in inner else None
-
-
-def _entries(container: Container) -> Any:
-    return container.items() if isinstance(container, dict) else enumerate(container)
 
 
 def reference(value: Any) -> str | None:

@@ -33,6 +33,11 @@ def is_marked(text: str) -> bool:
     return NAME in text or TEXT in text
 
 
+def class_name(path: str) -> str:
+    """Return the last part of a class path, or the end of one that is longer than any that Sitelog knows."""
+    return path[-_LONGEST_NAME:].rpartition(".")[2]
+
+
 def may_be(text: str, other: str) -> bool:
     """Whether a text, perhaps marked, may be this other one where the job runs."""
     pattern = ".*".join(re.escape(part) for part in re.split(f"[{NAME}{TEXT}]+", text[-_LONGEST_NAME:]))
