@@ -41,7 +41,7 @@ UNREADABLE: dict[str, tuple[str, Reason, str]] = {
     "a string": ('"components"', Reason.NOT_AN_OBJECT, "its top level is a string, not an object"),
     "a number": ("1e400", Reason.NOT_AN_OBJECT, "its top level is a number, not an object"),
     "a boolean": ("true", Reason.NOT_AN_OBJECT, "its top level is a boolean, not an object"),
-    "a mebibyte of nesting": (DEEP, Reason.TOO_DEEP, "nested too deep to be read"),
+    "a mebibyte of nesting": (DEEP, Reason.TOO_LARGE, "more than can be followed in time"),
     "nested objects": (DEEP_OBJECT, Reason.TOO_DEEP, "nested too deep to be read"),
     "endless variables": ('{"a": "{b}", "b": "{a}", "components": "{a}"}', Reason.UNDECIDABLE, "without end"),
     "a text that doubles": (DOUBLED, Reason.TOO_LARGE, "more than can be followed in time"),

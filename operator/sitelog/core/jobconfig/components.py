@@ -99,6 +99,8 @@ class _Walk:
                 yield from self._section((*place, key), f"{path}.{part}", child)
 
     def _built(self, place: Place, value: Any, *, nested: bool = False, late: bool = False) -> Iterator[Component]:
+        if isinstance(value, str) and is_marked(value):
+            yield Component(place, {}, value, nested)  # the loader refuses a text, but for one that turns into more
         if not isinstance(value, dict) or not value:
             return  # null is passed over, anything else is an error to the loader
         self._budget.spend(_STEPS + len(place))
