@@ -20,21 +20,9 @@ from support.nvflare_loader import Loaded, NvflareLoader
 CASES = json.loads((Path(__file__).parents[1] / "data" / "kill-switch" / "cases.json").read_text())["cases"]
 
 
-# What the readers of HOCON and YAML still make of these, not the decision.
-READERS = {
-    "environment by way of HOCON", "environment of the webhook", "the word include", "optional environment",
-    "address in YAML", "long YAML", "24 HOCON components", "scientific number as text", "long HOCON",
-}  # fmt: skip
-
-
 def of_kind(*kinds: str) -> Any:
-    mark = pytest.mark.xfail(reason="its reader", strict=False)
-    cases = [
-        pytest.param(case, id=case["name"], marks=[mark] * (case["name"] in READERS))
-        for case in CASES
-        if case["kind"] in kinds
-    ]
-    return pytest.mark.parametrize("case", cases)
+    cases = [case for case in CASES if case["kind"] in kinds]
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case["name"])
 
 
 @pytest.fixture

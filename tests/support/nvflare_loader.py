@@ -18,6 +18,7 @@ from nvflare.apis.fl_context import FLContextManager
 from nvflare.apis.workspace import Workspace
 from nvflare.app_common.logging.job_log_streamer import JobLogStreamer
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
+from nvflare.fuel.f3.stats_pool import StatsPoolManager
 from nvflare.fuel.utils import component_builder, json_scanner
 from nvflare.fuel.utils.config_service import ConfigService
 from nvflare.private.event import fire_event
@@ -134,7 +135,8 @@ def _short_message(_scanner: Any, error: Exception, *_: Any) -> str:
 @contextmanager
 def _observed(loaded: Loaded) -> Iterator[None]:
     """Count what is built; keep quiet what NVFlare prints, and its process-wide settings from other tests."""
-    cells = set(CoreCell.ALL_CELLS)
+    held = (CoreCell.ALL_CELLS, StatsPoolManager.pools)  # an agent's, of which a process has one
+    before = [set(names) for names in held]
     build, born = component_builder.instantiate_class, JobLogStreamer.__init__
 
     def recorded_build(class_path: str, arguments: Any) -> Any:
@@ -165,5 +167,6 @@ def _observed(loaded: Loaded) -> Iterator[None]:
     finally:
         logging.disable(logging.NOTSET)
         ConfigService.reset()
-        for name in CoreCell.ALL_CELLS.keys() - cells:  # an agent's, of which a process has one
-            del CoreCell.ALL_CELLS[name]
+        for names, known in zip(held, before, strict=True):
+            for name in names.keys() - known:
+                del names[name]

@@ -181,8 +181,9 @@ def _refuse_environment(reading: Reading, removed: set[Place], budget: Budget) -
     if reading.elsewhere is None:
         return
     there = _read(reading.elsewhere, budget)
+    streamers = {component.place for component in there.streamers}
     for component in there.built:
-        suspect = component in there.streamers or streamer.may_become_streamer(component)
+        suspect = component.place in streamers or streamer.may_become_streamer(component)
         if suspect and not _within(component.place, removed):
             raise UndecidableError(f"only the job's environment tells what {component.where} is; write its value")
 
