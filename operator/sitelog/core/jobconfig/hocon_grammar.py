@@ -23,6 +23,7 @@ from pyparsing import (
     ParseException,
     ParserElement,
     QuotedString,
+    Regex,
     Word,
     ZeroOrMore,
 )
@@ -30,6 +31,15 @@ from pyparsing import (
 from .undecidable import UndecidableError
 
 _SPACE: Final = " \t"  # what pyhocon's grammar skips before an element
+_ASCII: Final = "".join(map(chr, range(128)))
+# The ASCII characters with which pyhocon's regular expressions begin. Of any other expression, nothing is known.
+_OF_REGEX: Final = {
+    r'"(?:[^"\\\n]|\\.)*"[ \t]*': '"',
+    r'""".*?"*"""': '"',
+    r"[ \t]*\$\{[^\}]+\}[ \t]*": "$",
+    r"[+-]?(\d*\.\d+|\d+(\.\d+)?)([eE][+\-]?\d+)?(?=$|[ \t]*([\$\}\],#\n\r]|//))": "+-.0123456789",
+    r'(?:[^^`+?!@*&"\[\{\s\]\}#,=\$\\]|\\.)+[ \t]*': "".join(c for c in _ASCII if c not in '^`+?!@*&"[{]}#,=$ \t\n\r'),
+}
 
 
 def parse(text: str, environment: Callable[[str], str | None]) -> Any:
@@ -92,6 +102,8 @@ def _grammar(pyhocon: Any) -> ParserElement:
     for element in _elements(grammar, set()):
         if type(element) is MatchFirst:
             _look_ahead(element)
+        elif type(element) is Or:
+            _look_before(element)
     return grammar
 
 
@@ -113,7 +125,7 @@ def _look_ahead(choice: MatchFirst) -> None:
         at = loc
         while at < len(instring) and instring[at] in _SPACE:
             at += 1
-        if at == len(instring):
+        if at == len(instring) or instring[at] not in _ASCII:
             return one_by_one(instring, loc, do_actions)
         character = instring[at]
         if character not in candidates:
@@ -126,11 +138,27 @@ def _look_ahead(choice: MatchFirst) -> None:
     choice.parseImpl = parse_impl  # type: ignore[method-assign]
 
 
+def _look_before(units: Or) -> None:
+    """Have the units of a duration, of which the longest counts, not tried behind each number."""
+    begins = _beginnings(units)
+    one_by_one = units.parseImpl
+
+    def parse_impl(instring: str, loc: int, do_actions: bool = True) -> Any:  # noqa: FBT001, FBT002 - pyparsing's
+        if begins is not None and instring[loc : loc + 1] not in {*begins, *_SPACE}:
+            raise ParseException(instring, loc, units.errmsg, units)
+        return one_by_one(instring, loc, do_actions)
+
+    units.parseImpl = parse_impl  # type: ignore[method-assign]
+
+
 def _beginnings(element: ParserElement) -> frozenset[str] | None:  # noqa: PLR0911 - one for each kind
-    """Tell the characters with which an element can begin; None: any, or it can be empty."""
+    """Tell the ASCII characters with which an element can begin; None: any, or it can be empty."""
     match element:
         case Empty() | ZeroOrMore() | Opt():
             return None
+        case Regex():
+            known = _OF_REGEX.get(str(element.pattern))
+            return None if known is None else frozenset(known)
         case Keyword():
             return frozenset(element.match[0].lower() + element.match[0].upper())
         case Literal():
