@@ -89,7 +89,6 @@ def test_nothing_forbidden_is_built_and_its_neighbours_stay(load: NvflareLoader)
             assert others(after) == others(before)
 
     compare()
-    print(dict(seen))
     assert seen["had a streamer"] > 200
     assert min(seen[decision.value] for decision in (Decision.STRIPPED, Decision.CLEAN, Decision.REFUSED)) > 200
 
@@ -132,5 +131,4 @@ def test_where_the_site_allows_nothing_is_harmed(load: NvflareLoader) -> None:
             assert after.streamers > 0 or "{SECURE_MODE}" in text or "_args" in text or "MultiProcess" in text
 
     compare()
-    print(dict(seen))
     assert seen["injected"] > 200

@@ -16,7 +16,7 @@ _COMMON = {
 def register() -> None:
     """Register the profiles and load the one of every run, which tries the same examples each time."""
     settings.register_profile("default", max_examples=100, derandomize=True, **_COMMON)
-    settings.register_profile("nightly", max_examples=10_000, derandomize=False, **_COMMON)
+    settings.register_profile("nightly", max_examples=20_000, derandomize=False, **_COMMON)
     settings.load_profile("default")
 
 

@@ -57,6 +57,10 @@ class Component:
         """The place as a person writes it."""
         return written(self.place)
 
+    def owns(self, other: "Component") -> bool:
+        """Whether the other stands inside of this one."""
+        return other.place[: len(self.place)] == self.place
+
 
 def written(place: Place) -> str:
     """Write a place as a person does: `components[3].args.child`."""

@@ -132,7 +132,7 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
         listed = isinstance(after.get("components"), list)
         result = formats.extend(text, after, form) if listed else formats.dump(after, form)
     got = _read(after, budget)
-    if len(got.streamers) != 1 or not _keeps_others(read, got):
+    if len(got.streamers) != 1 or not _keeps_others(read, got, budget):
         raise UndecidableError("a JobLogStreamer more would change what else is built")
     return Verdict(
         Decision.INJECTED, Reason.STREAMER_INJECTED, f"it got a JobLogStreamer for {parameters.log_file_name}", result
@@ -156,19 +156,20 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
     read = _read(reading.config, budget)
     found = read.streamers + [c for c in read.switched_off if _is_listed(c, read.config)]
     places = {component.place for component in found}
-    for component in read.built:
-        if streamer.may_become_streamer(component) and not _within(component.place, places):
+    gone, others = _apart(read.built, places)
+    for component in others:
+        if streamer.may_become_streamer(component):
             message = f"only the job itself would know what {component.where} is; name its class in the configuration"
             return Verdict(Decision.REFUSED, Reason.UNDECIDABLE, message, None)
     _refuse_environment(reading, places, budget)
     if not places:
         return Verdict(Decision.CLEAN, Reason.NO_STREAMER, "it has no JobLogStreamer", text)
     try:
-        after = editing.without(read.config, [c.place for c in found if not _within(c.place[:-1], places)])
+        after = editing.without(read.config, [component.place for component in gone])
     except editing.NotRemovableError as error:
         return _not_removable(written(error.place))
     left = _read(after, budget)
-    if left.streamers or not _keeps_others(read, left):
+    if left.streamers or not _keeps_others(read, left, budget):
         return _not_removable(found[0].where)
     message = f"it lost its JobLogStreamer ({', '.join(component.where for component in found)})"
     return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, formats.dump(after, form))
@@ -182,9 +183,9 @@ def _refuse_environment(reading: Reading, removed: set[Place], budget: Budget) -
         return
     there = _read(reading.elsewhere, budget)
     streamers = {component.place for component in there.streamers}
-    for component in there.built:
-        suspect = component.place in streamers or streamer.may_become_streamer(component)
-        if suspect and not _within(component.place, removed):
+    _, others = _apart(there.built, removed)
+    for component in others:
+        if component.place in streamers or streamer.may_become_streamer(component):
             raise UndecidableError(f"only the job's environment tells what {component.where} is; write its value")
 
 
@@ -210,20 +211,35 @@ def _read(config: dict[Any, Any], budget: Budget) -> _Read:
     return _Read(config, built, streamers, [component for component in named if component.disabled is True])
 
 
-def _keeps_others(before: _Read, after: _Read) -> bool:
-    """Whether everything but the streamers is built as before; of what owned one, only the class counts."""
-    owners = {c.place[:length] for c in before.streamers for length in range(len(c.place))}
+def _keeps_others(before: _Read, after: _Read, budget: Budget) -> bool:
+    """Whether everything but the streamers is built as before; of what owned one, only the class counts.
+
+    What is nested stands in its owner's description, too.
+    """
+    owners = set()
+    for component in before.streamers:
+        budget.spend(len(component.place) ** 2)
+        owners |= {component.place[:length] for length in range(len(component.place))}
     stays, kept = _others(before), _others(after)
     return len(stays) == len(kept) and all(
-        old.class_name == new.class_name and (old.place in owners or old.description == new.description)
+        old.class_name == new.class_name and (old.nested or old.place in owners or old.description == new.description)
         for old, new in zip(stays, kept, strict=True)
     )
 
 
 def _others(read: _Read) -> list[Component]:
-    places = {component.place for component in read.streamers + read.switched_off}
-    return [component for component in read.built if not _within(component.place, places)]
+    _, others = _apart(read.built, {component.place for component in read.streamers + read.switched_off})
+    return others
 
 
-def _within(place: Place, places: set[Place]) -> bool:
-    return any(place[:length] in places for length in range(1, len(place) + 1))
+def _apart(built: list[Component], places: set[Place]) -> tuple[list[Component], list[Component]]:
+    """Part the components at these places from the others. What is nested in one follows it, and goes with it."""
+    gone: list[Component] = []
+    others: list[Component] = []
+    for component in built:
+        if component.place in places:
+            if not (gone and gone[-1].owns(component)):
+                gone.append(component)
+        elif not (gone and gone[-1].owns(component)):
+            others.append(component)
+    return gone, others
