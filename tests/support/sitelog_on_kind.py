@@ -13,6 +13,7 @@ class SitelogOnKind(Installation):
     def __init__(self, cluster: Cluster) -> None:
         self.control_plane = cluster
         self.cluster = cluster
+        self._values = {}
 
     def install(self, **values: str) -> None:
         """Install or upgrade the release and wait until it is ready; `values` are put over what the tests set."""
