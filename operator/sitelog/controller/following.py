@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -113,6 +114,9 @@ class _Follow:
         self._size = max_bytes + (TRAILER_ROOM if source == SIDECAR else 0)
         self._best = Spool(self._size)
         self._read_to_end = False  # as far as it went at that time
+        self._last_read: bytes | None = None  # digest of what the last reading to an end gave
+        self._confirmed = False  # whether it was read again after the container's end, and was the same
+        self._forgotten = False  # whether its node has it no more
         self._heard = False  # whether the container has printed anything, an error or not
         self._trouble: str | None = None  # why nothing was read, or not all
         self.refused = False  # whether its node answers, and knows nothing of the container any more, or yet
@@ -143,14 +147,25 @@ class _Follow:
             return read_copy(kept, received)
         if self.done and not self._heard:  # NVFlare's job process prints something as soon as it runs
             return Captured(lost="its node had an empty log of it")
-        why = None if self.done and not self._trouble else "its reading was cut off, so its last records may be missing"
-        return Captured(kept, received - len(kept), partial=why)
+        return Captured(kept, received - len(kept), partial=self._missing())
+
+    def _missing(self) -> str | None:
+        """Return why records may be missing of a log without a sidecar's last word, or None.
+
+        A stream that ends is not yet a log that has ended.
+        """
+        if self._trouble or not self.done:
+            return "its reading was cut off, so its last records may be missing"
+        return None if self._confirmed else "it was not there to be read again, so its last records may be missing"
 
     async def _read_all(self, complete: Callable[[Mapping[str, Any]], None]) -> None:
         pause = _PAUSE
         while not self.done:
             try:
+                ended, before = self._has_ended(), self._last_read
+                self._last_read = None
                 await self._read()
+                self._confirmed = ended and self._last_read is not None and self._last_read == before
                 self.done = self._at_its_end()
             except NotFoundError:
                 if not self._read_to_end:
@@ -177,6 +192,7 @@ class _Follow:
             async for piece in pieces:
                 if first and piece.startswith(_NO_LOG):
                     self._trouble = None if self._read_to_end else "its node no longer had it"
+                    self._forgotten = True
                     return
                 first, self._heard = False, True
                 fresh.write(records.feed(piece) if records else piece)
@@ -187,10 +203,14 @@ class _Follow:
         self._read_to_end = True
         if records:
             fresh.write(records.finish())
+        self._last_read = hashlib.sha256(b"%d\n" % fresh.received + fresh.end()).digest()
 
     def _at_its_end(self) -> bool:
-        if self._source == SIDECAR and is_finished(self._best.end(TRAILER_ROOM)):
-            return True
+        if self._source == SIDECAR:
+            return is_finished(self._best.end(TRAILER_ROOM)) or self._has_ended()
+        return self._has_ended() and (self._confirmed or self._forgotten)
+
+    def _has_ended(self) -> bool:
         ended = self.pod.sidecar is Sidecar.ENDED if self._source == SIDECAR else not self.pod.running
         return ended or self.pod.over
 
