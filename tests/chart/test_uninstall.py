@@ -34,6 +34,12 @@ def test_job_pods_that_were_held_can_be_deleted_afterwards(
         kubelet.delete(namespace, name)
         wait_for(lambda: not control_plane.exists(path % name), 20, f"{name} to go")  # noqa: B023 - at once
     pods.let_go("shared")
+    (policy,) = control_plane.api.get("/apis/sitelog.dev/v1alpha1/namespaces/default/sitelogpolicies")["items"]
+    conditions = policy["status"]["conditions"]
+    assert [(each["type"], each["status"], each["reason"]) for each in conditions] == [
+        ("Enforced", "False", "NotGoverned"),
+        ("Ready", "False", "NotGoverned"),
+    ]
     kinds = "all,serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
     bindings = ("validatingadmissionpolicybindings", "mutatingadmissionpolicybindings")
     kept = ("get", ",".join((*bindings, "clusterroles")), "--selector=app.kubernetes.io/managed-by=sitelog", "-oname")

@@ -19,6 +19,15 @@ class Finding:
     message: str
 
 
+def not_governed(namespace: str) -> Finding:
+    """Say that a policy has no effect where it stands."""
+    message = (
+        f"Sitelog does not govern the namespace {namespace}: move this policy, or change the chart's namespaces or"
+        " webhook.excludedNamespaces"
+    )
+    return Finding("False", Reason.NOT_GOVERNED, message)
+
+
 def conditions_with(body: Mapping[str, Any], kind: str, finding: Finding) -> list[dict[str, Any]]:
     """Return a policy's conditions with this one as found; its time is that of the last change of its status."""
     before: list[dict[str, Any]] = (body.get("status") or {}).get("conditions") or []

@@ -17,7 +17,7 @@ from sitelog.kube.probes import probe
 
 from .binding_writer import Standing
 from .bindings import Bindings
-from .conditions import Finding, conditions_with
+from .conditions import Finding, conditions_with, not_governed
 from .ledger import policy_path
 
 _TOGETHER: Final = 0.05  # seconds in which what happens is answered with one look
@@ -103,12 +103,8 @@ class Enforcement:
             )
             return Finding("Unknown", Reason.SPEC_INVALID, message)
         policy = next(each for each in standing.book.policies if each.key == key)
-        prohibits = policy.log_streaming.prohibits_streamer
-        if prohibits and standing.book.governed.reach(namespace) is None:
-            message = (
-                f"Sitelog does not govern the namespace {namespace}: see the chart's namespaces and excludedNamespaces"
-            )
-            return Finding("False", Reason.NOT_GOVERNED, message)
+        if standing.book.governed.reach(namespace) is None:
+            return not_governed(namespace)
         if lacking := standing.lacking.get(key):
             return Finding("False", Reason.NOT_IN_FORCE_YET, lacking)
         if self._seen.get(key) != standing.versions.get(key, []) and (open_ := await self._ask(policy, standing)):

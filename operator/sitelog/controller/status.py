@@ -14,7 +14,7 @@ from sitelog.kube.lists import denied, pages
 from sitelog.kube.policies import PolicyBook
 from sitelog.kube.watching import list_policies
 
-from .conditions import Finding, conditions_with
+from .conditions import Finding, conditions_with, not_governed
 from .ledger import Pending, policy_path
 
 _COUNTED: Final = (
@@ -133,12 +133,18 @@ class StatusKeeper:
         except (ConflictError, NotFoundError):
             return  # it has changed meanwhile: the next look sees that
 
-    def _ready(self, namespace: str, name: str, seen: _Seen) -> tuple[str, Reason, str]:  # noqa: PLR0911 - one a reason
+    def _ready(self, namespace: str, name: str, seen: _Seen) -> tuple[str, Reason, str]:
         policy = next((p for p in self._book.policies if (p.namespace, p.name) == (namespace, name)), None)
         if problem := self._book.problem(namespace, name):
             return "False", Reason.SPEC_INVALID, f"{problem}; correct the field, {_meanwhile(policy)}"
         if policy is None:  # gone since it was listed
             return "Unknown", Reason.NO_POLICY, "it was deleted"
+        if self._book.governed.reach(namespace) is None:
+            finding = not_governed(namespace)
+            return finding.status, finding.reason, finding.message
+        return self._ready_where_governed(policy, seen)
+
+    def _ready_where_governed(self, policy: Policy, seen: _Seen) -> tuple[str, Reason, str]:  # noqa: PLR0911 - one a reason
         if seen.stuck:
             shown = _some(seen.stuck)
             message = f"stored before and cannot be brought into line: {shown}; delete them"
@@ -195,7 +201,7 @@ def _in_force(policy: Policy) -> str:
                 "error logs are uploaded after the end" if sent else "this policy has no errorLog.upload Enabled"
             )
         case LogStreaming.FORBIDDEN:
-            return "log streaming is Forbidden"
+            return "log streaming is Forbidden: no live log, and no error log is uploaded"
 
 
 def _some(names: Sequence[str]) -> str:
