@@ -42,7 +42,7 @@ matches(r'worker_process[^0-9A-Za-z_]|nvflare[./]+private[./]+fed[./]+app[./]+cl
 
 {{/* Whether a command line hides its program, or what its Python runs. */}}
 {{- define "sitelog.pods.hidesProgram" -}}
-matches(r'^[^\n]*\$\(|^([^\n]*/)?python[0-9.]*\n(-[^\n$]*\n|-[^\n$]*[WX]\n[^-\n$][^\n$]*\n)*[^\n]*\$\(')
+matches(r'^[^\n]*\$\(|(^|\n)([^\n]*/)?(python|pypy)[^\n/$]*\n(-[^\n$]*\n|-[^\n$]*[WX]\n[^-\n$][^\n$]*\n)*[^\n]*\$\(|^(-[BEIOPRSbdqsuv]+\n|-[WX]\n?[0-9A-Za-z_:=]+\n)+[^\n]*\$\(|^(-[BEIOPRSbdqsuv]+\n|-[WX]\n?[0-9A-Za-z_:=]+\n)*-[BEIOPRSbdqsuv]*m\n?[^\n]*\$\(')
 {{- end }}
 
 {{/* Whether the texts t of a container run a job, or hide what they run; and whether those beside its command line do. */}}

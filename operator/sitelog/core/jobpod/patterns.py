@@ -26,10 +26,13 @@ HIDES_MODULE: Final = (
     rf"-[A-Za-z]{{0,9}}m[{_SPACE}{_QUOTE}]*([^{_SPACE}{_QUOTE}$`][^{_SPACE}$`]*)?[$`]"
 )
 
-# A command line whose program, or the module or script that its Python runs, Kubernetes puts in for $(NAME).
+# A command line whose program, or the module or script that its Python runs, Kubernetes puts in for $(NAME): a Python
+# that comes first, behind a wrapper, or as the image's own entrypoint.
 HIDES_PROGRAM: Final = (
     r"^[^\n]*\$\("
-    r"|^([^\n]*/)?python[0-9.]*\n(-[^\n$]*\n|-[^\n$]*[WX]\n[^-\n$][^\n$]*\n)*[^\n]*\$\("
+    r"|(^|\n)([^\n]*/)?(python|pypy)[^\n/$]*\n(-[^\n$]*\n|-[^\n$]*[WX]\n[^-\n$][^\n$]*\n)*[^\n]*\$\("
+    r"|^(-[BEIOPRSbdqsuv]+\n|-[WX]\n?[0-9A-Za-z_:=]+\n)+[^\n]*\$\("
+    r"|^(-[BEIOPRSbdqsuv]+\n|-[WX]\n?[0-9A-Za-z_:=]+\n)*-[BEIOPRSbdqsuv]*m\n?[^\n]*\$\("
 )
 
 # An interpreter and options that bring nothing else to run; or the image's own entrypoint, and those options.
