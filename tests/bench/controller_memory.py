@@ -82,6 +82,7 @@ class _Controller(SitelogProcess):
             f"--root-namespace={NAMESPACE}",
             "--upload-image=none",
             f"--gate-role=sitelog-{NAMESPACE}-gate",
+            f"--admission-policy-prefix=sitelog-{NAMESPACE}",
             f"--sweep-interval={_SWEEP}s",
             f"--max-uploads={_UPLOADS}",
             directory=directory,

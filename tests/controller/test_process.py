@@ -15,6 +15,7 @@ def test_it_may_open_as_many_files_as_the_runtime_allows(
 ) -> None:
     """Each followed log takes one or two; runtimes allow 1,024 unless they are asked for more."""
     options = (f"--root-namespace={NAMESPACE}", "--upload-image=none", "--gate-role=none", "--sweep-interval=300s")
+    options += (f"--admission-policy-prefix=sitelog-{NAMESPACE}",)
     kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, "sitelog-controller")
     with SitelogProcess(
         "controller", *options, directory=tmp_path, kubeconfig=kubeconfig, before=FEW_FILES

@@ -74,7 +74,7 @@ def test_one_is_killed_and_the_other_has_the_log(
     pods.kubelet.delete(pods.namespace, "deleted")
     log = received(uploader, "deleted")
     assert log.startswith(BROKEN)
-    assert b"the job's own error log is" not in log
+    assert b"the job's own error log is lost" not in log
 
 
 def test_who_comes_too_late_for_a_log_leaves_it_to_the_one_that_has_it(
@@ -93,4 +93,4 @@ def test_who_comes_too_late_for_a_log_leaves_it_to_the_one_that_has_it(
         os.kill(first.pid, signal.SIGCONT)
     log = received(uploader, "busy")
     assert log.startswith(BROKEN)
-    assert b"the job's own error log is" not in log
+    assert b"the job's own error log is lost" not in log

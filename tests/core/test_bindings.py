@@ -1,5 +1,6 @@
 """What the API server is asked to prohibit is what the policies prohibit."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -8,13 +9,13 @@ from hypothesis import strategies as st
 
 from sitelog.core.bindings import (
     Binding,
-    binding_name,
+    binding_stem,
     bindings_for,
-    names_for,
     namespace_of,
     obsolete,
     policy_name,
     probe_namespace,
+    stems_for,
 )
 from sitelog.core.governed import Governed
 from sitelog.core.names import AdmissionPolicy
@@ -97,28 +98,28 @@ dns = st.text("ab-.", min_size=1, max_size=253)
 @given(dns.map(lambda text: text.replace(".", "-")[:63]), dns, dns.map(lambda text: text.replace(".", "-")[:63]), dns)
 def test_no_two_policies_share_a_name(namespace: str, name: str, other_namespace: str, other_name: str) -> None:
     lock = policy_name("a" * 104, AdmissionPolicy.CONFIGMAPS)
-    mine, theirs = binding_name(lock, namespace, name), binding_name(lock, other_namespace, other_name)
+    mine, theirs = binding_stem(lock, namespace, name), binding_stem(lock, other_namespace, other_name)
     assert (mine == theirs) is ((namespace, name) == (other_namespace, other_name))
-    assert len(mine) <= 253
+    assert len(mine) <= 253 - 9
     assert namespace_of(mine, lock) == namespace
 
 
-NAMES = names_for(PREFIX, HERE, "a")
-NAME = min(NAMES)
+STEMS = stems_for(PREFIX, HERE, "a")
+NAME = f"{min(STEMS)}.01234567"
 
 
 @pytest.mark.parametrize(
     ("case", "goes"),
     [
-        ({"readable": [NAMES]}, True),
-        ({"readable": [NAMES], "crd_uid": None}, True),
-        ({"readable": [NAMES], "wanted": [NAME]}, False),
-        ({"unreadable": [NAMES]}, False),
+        ({"readable": [STEMS]}, True),
+        ({"readable": [STEMS], "crd_uid": None}, True),
+        ({"readable": [STEMS], "wanted": [NAME]}, False),
+        ({"unreadable": [STEMS]}, False),
         ({}, True),
         ({"crd_uid": None}, False),
         ({"crd_uid": "another CRD"}, False),
         ({"stored": {NAME: None}}, False),
-        ({"stored": {}, "readable": [NAMES]}, False),
+        ({"stored": {}, "readable": [STEMS]}, False),
     ],
 )
 def test_a_binding_goes_only_when_its_policy_is_seen_to_be_gone_or_changed(
@@ -136,3 +137,17 @@ def test_a_dry_run_asks_where_the_policy_reaches() -> None:
     assert probe_namespace(root, Governed(ROOT, frozenset({HERE})), ()) == HERE
     assert probe_namespace(root, Governed(ROOT, excluded=frozenset({"default"})), (ROOT, HERE)) == HERE
     assert probe_namespace(root, Governed(ROOT, excluded=frozenset({"default"})), (ROOT,)) is None
+
+
+def test_what_a_binding_says_is_in_its_name() -> None:
+    policy = Policy(HERE, "a", log_streaming=LogStreaming.FORBIDDEN)
+    changed = [
+        policy,
+        replace(policy, mode=Mode.DRY_RUN),
+        replace(policy, selector=Selector({"a": "b"})),
+        replace(policy, selector=Selector({}, (Requirement("a", "Exists"),))),
+    ]
+    names = [bindings_for(each, Governed(ROOT), PREFIX)[0].name for each in changed]
+    assert len(set(names)) == len(names)
+    strictly = replace(policy, log_streaming=LogStreaming.ERROR_LOG_ONLY, generation=7, priority=3)
+    assert bindings_for(strictly, Governed(ROOT), PREFIX)[0].name == names[0]

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sitelog.core.bindings import Binding
-from sitelog.core.names import ANNOTATION_POLICY, AdmissionPolicy
+from sitelog.core.names import AdmissionPolicy
 from sitelog.kube.admission_bindings import (
     admission_binding,
     admission_bindings_path,
+    bound_for,
     bound_role,
     bound_role_path,
     replacing,
@@ -117,7 +118,7 @@ class BindingWriter:
     async def remove(self, body: Json, standing: Standing) -> None:
         """Remove a stored binding."""
         metadata = body["metadata"]
-        policy = (metadata.get("annotations") or {}).get(ANNOTATION_POLICY, "")
+        policy = bound_for(body)
         standing.touched.add(policy)
         resource = admission_bindings_path(mutating="validationActions" not in body["spec"], name=metadata["name"])
         try:

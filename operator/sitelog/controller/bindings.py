@@ -7,12 +7,13 @@ whatever cannot be read changes nothing.
 import logging
 from collections.abc import Iterable, Mapping
 
-from sitelog.core.bindings import Binding, bindings_for, names_for, namespace_of, obsolete, policy_name
+from sitelog.core.bindings import Binding, bindings_for, namespace_of, obsolete, policy_name, stem_of, stems_for
 from sitelog.core.names import AdmissionPolicy
 from sitelog.kube.admission_bindings import (
     CRD,
     admission_bindings_path,
     admission_policy_path,
+    bound_for,
     crd_seen_under,
 )
 from sitelog.kube.client import KubeClient, NotFoundError
@@ -62,7 +63,8 @@ class Bindings:
             await self._writer.keep(binding, stored.get(binding.name), owners.get(binding.bound), crd_uid, standing)
         # What is new stands before what is old goes.
         for name in sorted(self._obsolete(standing, wanted, stored, crd_uid)):
-            await self._writer.remove(stored[name], standing)
+            if bound_for(stored[name]) not in standing.lacking:
+                await self._writer.remove(stored[name], standing)
         return standing
 
     async def _admission_policies(self) -> dict[AdmissionPolicy, Json]:
@@ -97,7 +99,7 @@ class Bindings:
 
     def _wanted(self, book: PolicyBook, stored: Mapping[str, Json]) -> Iterable[Binding]:
         for policy in book.policies:
-            stays = names_for(self.prefix, policy.namespace, policy.name) & stored.keys()
+            stays = stems_for(self.prefix, policy.namespace, policy.name) & set(map(stem_of, stored))
             if not (stays and book.problem(policy.namespace, policy.name)):
                 yield from bindings_for(policy, self._book.governed, self.prefix)
 
@@ -108,11 +110,12 @@ class Bindings:
         unreadable: list[frozenset[str]] = []
         for body in standing.bodies:
             namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-            names = names_for(self.prefix, namespace, name)
-            (unreadable if standing.book.problem(namespace, name) else readable).append(names)
+            stems = stems_for(self.prefix, namespace, name)
+            (unreadable if standing.book.problem(namespace, name) else readable).append(stems)
         seen = {name: crd_seen_under(body) for name, body in stored.items() if not self._unread(body, standing)}
         goes = obsolete(seen, set(wanted), readable, unreadable, crd_uid)
-        self._tell(seen.keys() - goes - set(wanted) - frozenset[str]().union(*unreadable))
+        known = frozenset[str]().union(*readable, *unreadable)
+        self._tell(name for name in seen.keys() - goes - set(wanted) if stem_of(name) not in known)
         return goes
 
     @staticmethod

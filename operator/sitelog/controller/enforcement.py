@@ -5,15 +5,15 @@ It is seen by dry runs that pass Sitelog's webhook by: what refuses them is the 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from sitelog.core.bindings import names_for, probe_namespace
+from sitelog.core.bindings import probe_namespace, stem_of, stems_for
 from sitelog.core.names import CONDITION_ENFORCED, AdmissionPolicy, Reason
 from sitelog.core.policy import Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
-from sitelog.kube.probes import probe
+from sitelog.kube.probes import Answer, probe
 
 from .binding_writer import Standing
 from .bindings import Bindings
@@ -122,18 +122,30 @@ class Enforcement:
             return None  # there is nothing that it could be asked for
         if namespace is None:
             return Finding("Unknown", Reason.PROBE_FAILED, "no governed namespace is known in which to see it")
-        own = names_for(self._bindings.prefix, policy.namespace, policy.name)
+        stems = stems_for(self._bindings.prefix, policy.namespace, policy.name)
+        current = {version.partition("@")[0] for version in standing.versions.get(policy.key, ())}
         for bound, what in _ASKED:
             answer = await probe(self._client, bound, namespace, labels)
+            ours = stem_of(answer.refused_by) in stems
             if holds and answer.problem:
                 return Finding("Unknown", Reason.PROBE_FAILED, f"a dry run does not show it: {answer.problem}")
-            if holds and not answer.refused_by:
-                message = f"the API server does not refuse {what} in {namespace} yet"
-                return Finding("False", Reason.NOT_IN_FORCE_YET, message)
-            if not holds and answer.refused_by in own:
-                message = f"the API server still refuses {what} in {namespace} by binding {answer.refused_by}"
+            if message := _not_yet(answer, f"{what} in {namespace}", current, holds=holds, ours=ours):
                 return Finding("False", Reason.NOT_IN_FORCE_YET, message)
         return None
+
+
+def _not_yet(answer: Answer, what: str, current: Collection[str], *, holds: bool, ours: bool) -> str:
+    """Say what the API server does otherwise than a policy says by now; nothing, if nothing.
+
+    Where policies overlap, a refusal by another one's binding shows as much. `current`: names of this one's bindings.
+    """
+    if not holds:
+        return f"the API server still refuses {what} by binding {answer.refused_by}" if ours else ""
+    if not answer.refused_by:
+        return f"the API server does not refuse {what} yet"
+    if ours and answer.refused_by not in current:
+        return f"the API server still refuses {what} by what this policy said before ({answer.refused_by})"
+    return ""
 
 
 _ASKED: Final = (

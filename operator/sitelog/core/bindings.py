@@ -2,9 +2,13 @@
 
 One binding of an admission policy stands for one SiteLogPolicy. It goes when that SiteLogPolicy says something else, or
 is deleted; not when the CRD is, which takes all SiteLogPolicy objects along and says nothing about what a site wants.
+
+A binding that selects or does something else has another name: the API server names the binding by which it refuses,
+and so shows which state of a SiteLogPolicy it goes by.
 """
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +17,7 @@ from .names import AdmissionPolicy
 from .policy import LogStreaming, Mode, Policy, Requirement, Selector
 
 _MOST = 253  # characters in the name of a cluster-scoped object
+_DIGEST = 8  # hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,20 @@ class Binding:
     actions: tuple[str, ...]
 
 
-def binding_name(policy_name: str, namespace: str, name: str) -> str:
-    """Return the name of the binding that stands for a SiteLogPolicy: no other one's is the same.
+def binding_stem(policy_name: str, namespace: str, name: str) -> str:
+    """Return what the names of all bindings begin with that stand for a SiteLogPolicy: no other one's do.
 
     Neither `policy_name` nor a namespace has a dot in it. A long name becomes its SHA-256.
     """
     readable = f"{policy_name}.{namespace}.{name}"
-    if len(readable) <= _MOST:
+    if len(readable) <= _MOST - 1 - _DIGEST:
         return readable
     return f"{policy_name}.{namespace}.{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def stem_of(name: str) -> str:
+    """Return what the name of a binding begins with: all but the digest of what it says."""
+    return name.rpartition(".")[0]
 
 
 def namespace_of(name: str, policy_name: str) -> str:
@@ -59,9 +69,9 @@ def policy_name(prefix: str, bound: AdmissionPolicy) -> str:
     return f"{prefix}-{bound.value}"
 
 
-def names_for(prefix: str, namespace: str, name: str) -> frozenset[str]:
-    """Return the names of all bindings that may stand for a SiteLogPolicy."""
-    return frozenset(binding_name(policy_name(prefix, bound), namespace, name) for bound in AdmissionPolicy)
+def stems_for(prefix: str, namespace: str, name: str) -> frozenset[str]:
+    """Return what the names of all bindings begin with that may stand for a SiteLogPolicy."""
+    return frozenset(binding_stem(policy_name(prefix, bound), namespace, name) for bound in AdmissionPolicy)
 
 
 def bindings_for(policy: Policy, governed: Governed, prefix: str) -> tuple[Binding, ...]:
@@ -69,18 +79,7 @@ def bindings_for(policy: Policy, governed: Governed, prefix: str) -> tuple[Bindi
     namespaces = governed.reach(policy.namespace)
     if namespaces is None:
         return ()
-    return tuple(
-        Binding(
-            name=binding_name(policy_name(prefix, bound), policy.namespace, policy.name),
-            bound=bound,
-            policy_name=policy_name(prefix, bound),
-            policy=policy.key,
-            namespaces=namespaces,
-            objects=policy.selector,
-            actions=_actions(bound, policy.mode),
-        )
-        for bound in _bound(policy)
-    )
+    return tuple(_binding(policy, bound, namespaces, policy_name(prefix, bound)) for bound in _bound(policy))
 
 
 def obsolete(
@@ -97,13 +96,14 @@ def obsolete(
     stored : the bindings of namespaces whose SiteLogPolicy objects could be listed; for each the uid of the CRD under
         which its SiteLogPolicy was last seen; None: not known.
     wanted : names of bindings that stay.
-    readable, unreadable : for each SiteLogPolicy that is there, the names of all bindings that may stand for it.
+    readable, unreadable : for each SiteLogPolicy that is there, its stems (`stems_for`).
     crd_uid : of the CRD as it was after the SiteLogPolicy objects were listed; None where it is gone, or going.
     """
     read = frozenset[str]().union(*readable)
     there = read.union(*unreadable)
-    gone = {name for name, seen_under in stored.items() if name not in there and crd_uid and seen_under == crd_uid}
-    return frozenset((read & stored.keys() | gone) - set(wanted))
+    changed = {name for name in stored if stem_of(name) in read}
+    gone = {name for name, seen in stored.items() if stem_of(name) not in there and crd_uid and seen == crd_uid}
+    return frozenset((changed | gone) - set(wanted))
 
 
 def probe_namespace(policy: Policy, governed: Governed, known: Iterable[str]) -> str | None:
@@ -114,6 +114,25 @@ def probe_namespace(policy: Policy, governed: Governed, known: Iterable[str]) ->
     if policy.namespace != governed.root:
         return policy.namespace if governed.has(policy.namespace) else None
     return next(filter(governed.has, (*sorted(governed.namespaces), "default", *sorted(known))), None)
+
+
+def _binding(policy: Policy, bound: AdmissionPolicy, namespaces: Requirement, of: str) -> Binding:
+    actions = _actions(bound, policy.mode)
+    return Binding(
+        name=f"{binding_stem(of, policy.namespace, policy.name)}.{_digest(namespaces, policy.selector, actions)}",
+        bound=bound,
+        policy_name=of,
+        policy=policy.key,
+        namespaces=namespaces,
+        objects=policy.selector,
+        actions=actions,
+    )
+
+
+def _digest(namespaces: Requirement, objects: Selector, actions: tuple[str, ...]) -> str:
+    requirements = [[each.key, each.operator, each.values] for each in (namespaces, *objects.match_expressions)]
+    said = json.dumps([requirements, sorted(objects.match_labels.items()), actions])
+    return hashlib.sha256(said.encode()).hexdigest()[:_DIGEST]
 
 
 def _bound(policy: Policy) -> Iterable[AdmissionPolicy]:

@@ -103,6 +103,11 @@ def replacing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     return {**wanted, "metadata": {**ours, **merged, "resourceVersion": theirs["resourceVersion"]}}
 
 
+def bound_for(stored: Mapping[str, Any]) -> str:
+    """Return `namespace/name` of the SiteLogPolicy for which a binding is stored."""
+    return str((stored["metadata"].get("annotations") or {}).get(ANNOTATION_POLICY, ""))
+
+
 def crd_seen_under(stored: Mapping[str, Any]) -> str | None:
     """Return the uid of the CRD under which the SiteLogPolicy of a stored binding was last seen."""
     uid = (stored["metadata"].get("annotations") or {}).get(ANNOTATION_CRD_UID)
