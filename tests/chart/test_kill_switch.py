@@ -131,7 +131,7 @@ def test_the_message_names_the_policy_and_the_next_step(cluster: Cluster, namesp
     cluster.forbid(namespace)
     with pytest.raises(ApiError) as refusal:
         cluster.create(namespace, configmap())
-    assert f"with binding 'sitelog-{cluster.release}-configmaps.{namespace}.site' denied request" in str(refusal.value)
+    assert f"with binding 'sitelog-{cluster.release}-configmaps.{namespace}.site." in str(refusal.value)
     assert f"kubectl get pods -n {cluster.release}" in str(refusal.value)
 
 
