@@ -98,8 +98,9 @@ class Bindings:
         return None if metadata.get("deletionTimestamp") else str(metadata["uid"])
 
     def _wanted(self, book: PolicyBook, stored: Mapping[str, Json]) -> Iterable[Binding]:
+        stems = set(map(stem_of, stored))
         for policy in book.policies:
-            stays = stems_for(self.prefix, policy.namespace, policy.name) & set(map(stem_of, stored))
+            stays = stems & stems_for(self.prefix, policy.namespace, policy.name)
             if not (stays and book.problem(policy.namespace, policy.name)):
                 yield from bindings_for(policy, self._book.governed, self.prefix)
 

@@ -12,11 +12,9 @@ from sitelog.core.names import Reason
 
 from . import hocon_grammar, json_text
 from .json_text import UnreadableError
-from .reading import Reading, mark
+from .reading import MISTAKES, Reading, mark, object_at_top
 
 _BRACED: Final = re.compile(r"(?:\s|(?:#|//).*$)*\{", re.MULTILINE)  # braces around everything, after comments
-# What pyhocon raises by mistake on some texts, for which NVFlare would not load them either.
-_MISTAKES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def read(text: str) -> Reading:
@@ -69,12 +67,9 @@ def _parse(text: str, asked: list[str], *, marked: bool) -> dict[str, Any]:
         line = getattr(error, "lineno", None)
         where = f" (line {line})" if line else ""
         raise UnreadableError(Reason.NOT_HOCON, f"it is not HOCON{where}") from None
-    except _MISTAKES:
+    except MISTAKES:
         raise UnreadableError(Reason.NOT_HOCON, "pyhocon cannot read it") from None
-    value = _plain(tree)
-    if not isinstance(value, dict):
-        raise UnreadableError(Reason.NOT_AN_OBJECT, "its top level is not an object")
-    return value
+    return object_at_top(_plain(tree))
 
 
 def _plain(item: Any) -> Any:

@@ -2,7 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from sitelog.core.names import Reason
+
+from .json_text import UnreadableError
+
+# What pyhocon and OmegaConf raise by mistake on some texts, for which NVFlare would not load them either.
+MISTAKES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,13 @@ class Reading:
     config: dict[str, Any]
     elsewhere: dict[str, Any] | None = None
     exact: bool = True
+
+
+def object_at_top(value: Any) -> dict[str, Any]:
+    """Return what a reader gave; raises UnreadableError if it is no object."""
+    if not isinstance(value, dict):
+        raise UnreadableError(Reason.NOT_AN_OBJECT, "its top level is not an object")
+    return value
 
 
 def mark(variable: str) -> str:

@@ -12,14 +12,12 @@ from omegaconf.grammar_parser import parse as parse_grammar
 from sitelog.core.names import Reason
 
 from .json_text import UnreadableError
-from .reading import Reading, mark
+from .reading import MISTAKES, Reading, mark, object_at_top
 from .undecidable import UndecidableError
 
 # Texts of which it is plain that they call no resolver; OmegaConf's grammar, which tells of all, takes a millisecond.
 _PLAIN: Final = re.compile(r"(?:[^$\\]|\$(?!\{)|\$\{[\w.]+\})*")
 _ENVIRONMENT: Final = re.compile(r"\$\{\s*oc\.env\s*:\s*(\w+)\s*(,.*)?\}", re.DOTALL)
-# What OmegaConf raises by mistake on some texts, for which NVFlare would not load them either.
-_MISTAKES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def read(text: str) -> Reading:
@@ -43,11 +41,9 @@ def read(text: str) -> Reading:
         raise UnreadableError(Reason.NOT_YAML, f"it is not YAML that OmegaConf reads{where}") from None
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be read") from None
-    except _MISTAKES:
+    except MISTAKES:
         raise UnreadableError(Reason.NOT_YAML, "OmegaConf cannot read it") from None
-    if not isinstance(config, dict):
-        raise UnreadableError(Reason.NOT_AN_OBJECT, "its top level is not an object")
-    return Reading(config, config if asked else None, exact=all(asked))
+    return Reading(object_at_top(config), config if asked else None, exact=all(asked))
 
 
 def dump(config: dict[str, Any]) -> str:
