@@ -68,7 +68,6 @@ class World:
         """Start the site's FL client through the gate, with the rights of its own ServiceAccount."""
         kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, SITE)
         gate = {"KUBECONFIG": str(kubeconfig), "SITELOG_GATE_NAMESPACE": NAMESPACE}
-        gate["SITELOG_GATE_TIMEOUT"] = "9"  # the FL server waits 10 s, and this machine may be busy
         self.federation.stop_site()
         self.federation.start_site("sitelog.gate", gate)
 

@@ -133,3 +133,9 @@ def test_a_setting_that_cannot_be_used_ends_the_client_with_its_name() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
     assert done.returncode == 1
     assert done.stderr == "sitelog.gate: SITELOG_GATE_FAILURE_POLICY is 'Maybe': it must be Fail or Ignore\n"
+
+
+def test_the_kubernetes_client_is_there_before_a_job_waits_for_it() -> None:
+    """It has hundreds of modules, and imports them when a name of it is first asked for: for seconds."""
+    asked = "import sys, sitelog.gate.publisher; sys.exit('kubernetes.client.api.core_v1_api' not in sys.modules)"
+    subprocess.run([sys.executable, "-c", asked], check=True)

@@ -9,7 +9,11 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kubernetes import client, config
+from kubernetes import config
+
+# By name: the package imports its hundreds of modules when a name is first asked for, which takes seconds that nobody
+# has while a job waits.
+from kubernetes.client import ApiClient, ApiException, Configuration, CoreV1Api
 from urllib3.exceptions import HTTPError
 
 from sitelog.core import labels, names
@@ -93,19 +97,19 @@ class Publisher:
 
         def read() -> Any:
             with self._connect() as api:
-                return client.CoreV1Api(api).read_namespaced_config_map(
+                return CoreV1Api(api).read_namespaced_config_map(
                     _name(job_id, client_name), self._settings.namespace, _request_timeout=WORD_TIMEOUT
                 )
 
         try:
             return _word(_within(WORD_TIMEOUT, read).metadata.annotations or {})
-        except client.ApiException as error:
+        except ApiException as error:
             raise PolicyUnavailableError(_message(error)) from error
         except HTTPError as error:
             raise PolicyUnavailableError(_shortened(str(error))) from error
 
     def _connect(self) -> Any:
-        configuration = client.Configuration()
+        configuration = Configuration()
         configuration.retries = False  # repeated here, where the time limit is known
         try:
             if self._settings.kubeconfig:
@@ -116,7 +120,7 @@ class Publisher:
             raise PolicyUnavailableError(
                 f"the Kubernetes API cannot be found ({_shortened(str(error))}): give this pod a service account token"
             ) from error
-        api = client.ApiClient(configuration)
+        api = ApiClient(configuration)
         # Closing the ApiClient leaves its idle connections to the garbage collector.
         api.set_default_header("Connection", "close")
         return api
@@ -144,11 +148,11 @@ class Publisher:
 
     def _write_until(self, deadline: float, manifest: dict[str, Any]) -> Any:
         with self._connect() as api:
-            core = client.CoreV1Api(api)
+            core = CoreV1Api(api)
             while True:
                 try:
                     return _create_or_replace(core, manifest, deadline)
-                except client.ApiException as error:
+                except ApiException as error:
                     if error.status:
                         trouble = _trouble(error, self._settings.namespace)
                     else:  # the Kubernetes client's way to say that TLS failed
@@ -170,14 +174,14 @@ def _create_or_replace(core: Any, manifest: dict[str, Any], deadline: float) -> 
         return core.create_namespaced_config_map(
             namespace, manifest, field_manager=names.FIELD_MANAGER, _request_timeout=_left(deadline)
         )
-    except client.ApiException as error:
+    except ApiException as error:
         if error.status != _CONFLICT:
             raise
         try:  # the job was deployed before, or an answer was lost
             return core.replace_namespaced_config_map(
                 name, namespace, manifest, field_manager=names.FIELD_MANAGER, _request_timeout=_left(deadline)
             )
-        except client.ApiException as gone:
+        except ApiException as gone:
             raise (error if gone.status == _NOT_FOUND else gone) from gone  # deleted in between: a conflict, to repeat
 
 
@@ -185,7 +189,7 @@ def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), _PAUSE)
 
 
-def _trouble(error: client.ApiException, namespace: str) -> str:
+def _trouble(error: ApiException, namespace: str) -> str:
     """Say what a passing trouble is; raise what no repetition can mend."""
     message = _message(error)
     if any(words in message for words in _DENIED):
@@ -203,7 +207,7 @@ def _no_answer(api: Any, why: str) -> str:
     return f"{api.configuration.host} does not answer ({_shortened(why)}): check the API server"
 
 
-def _message(error: client.ApiException) -> str:
+def _message(error: ApiException) -> str:
     try:
         text = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):  # not a Status of the API server's, perhaps a proxy's page
