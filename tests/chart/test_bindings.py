@@ -10,6 +10,7 @@ from sitelog.core.names import GROUP, PLURAL, VERSION, WORKER_MODULE
 from support.chart_alone import ChartAlone
 from support.control_plane import ControlPlane
 from support.control_plane_api import ApiError, Json
+from support.enforced import goes_by
 from support.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("crd")
@@ -230,6 +231,24 @@ def test_enforced_speaks_of_what_the_policy_says_by_now(chart: ChartAlone, names
         chart.policy(namespace, logStreaming="Forbidden")
         chart.wait_enforced(namespace)
         assert refused(chart, namespace, labelled)
+
+
+def test_enforced_waits_until_forged_provenance_is_taken_away(chart: ChartAlone, namespace: str) -> None:
+    path = f"{ADMISSION}/mutatingadmissionpolicies/{chart.prefix}-provenance"
+    conditions = chart.api.get(path)["spec"]["matchConditions"]
+    never = {"name": "never", "expression": "false"}
+    chart.api.patch(path, {"spec": {"matchConditions": [*conditions, never]}})
+    try:
+        chart.policy(namespace, logStreaming="Forbidden")
+        wait_for(lambda: bound(chart).keys() == {"configmaps", "pods", "provenance"}, 30, "the bindings")
+        wait_for(lambda: refused(chart, namespace, CONFIGMAP), 30, "the API server to go by them")
+        chart.controllers[0].pause()  # what it says now, it says of bindings that are in effect
+        policy = chart.api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/site")
+        assert not goes_by(policy)
+    finally:
+        chart.controllers[0].resume()
+        chart.api.patch(path, {"spec": {"matchConditions": conditions}})
+    chart.wait_enforced(namespace)
 
 
 def test_a_binding_that_somebody_deleted_or_changed_comes_back(chart: ChartAlone, namespace: str) -> None:

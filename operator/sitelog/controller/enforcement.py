@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from sitelog.core.bindings import probe_namespace, stem_of, stems_for
+from sitelog.core.bindings import policy_name, probe_namespace, stem_of, stems_for
 from sitelog.core.names import CONDITION_ENFORCED, AdmissionPolicy, Reason
 from sitelog.core.policy import Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
@@ -124,8 +124,11 @@ class Enforcement:
             return Finding("Unknown", Reason.PROBE_FAILED, "no governed namespace is known in which to see it")
         stems = stems_for(self._bindings.prefix, policy.namespace, policy.name)
         current = {version.partition("@")[0] for version in standing.versions.get(policy.key, ())}
+        # Only where forged provenance is taken away does the API server refuse an object that has it.
+        provenance = f"{policy_name(self._bindings.prefix, AdmissionPolicy.PROVENANCE)}."
+        forged = any(name.startswith(provenance) for name in current)
         for bound, what in _ASKED:
-            answer = await probe(self._client, bound, namespace, labels)
+            answer = await probe(self._client, bound, namespace, labels, forged=forged)
             ours = stem_of(answer.refused_by) in stems
             if holds and answer.problem:
                 return Finding("Unknown", Reason.PROBE_FAILED, f"a dry run does not show it: {answer.problem}")

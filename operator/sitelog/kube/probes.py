@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sitelog.core.names import CONFIG_BASENAME, PROBE, WORKER_MODULE, AdmissionPolicy
+from sitelog.core.names import (
+    ANNOTATION_LOG_STREAMING,
+    CONFIG_BASENAME,
+    LABEL_DECISION,
+    PROBE,
+    WORKER_MODULE,
+    AdmissionPolicy,
+    Decision,
+)
+from sitelog.core.policy import LogStreaming
 
 from .client import ApiError, KubeClient, path
 
@@ -29,8 +38,10 @@ class Answer:
     problem: str = ""
 
 
-async def probe(client: KubeClient, bound: AdmissionPolicy, namespace: str, labels: Mapping[str, str]) -> Answer:
-    """Ask for an object that no prohibition lets in.
+async def probe(
+    client: KubeClient, bound: AdmissionPolicy, namespace: str, labels: Mapping[str, str], *, forged: bool
+) -> Answer:
+    """Ask for an object that no prohibition lets in. `forged`: with the provenance of one that it would let in.
 
     One answer speaks for the one API server that gave it: where several run, the others follow within seconds.
 
@@ -40,7 +51,10 @@ async def probe(client: KubeClient, bound: AdmissionPolicy, namespace: str, labe
         The API server cannot be reached.
     """
     plural, body = _OBJECTS[bound]
-    metadata = {"generateName": PROBE, "namespace": namespace, "labels": dict(labels)}
+    metadata: dict[str, Any] = {"generateName": PROBE, "namespace": namespace, "labels": dict(labels)}
+    if forged:
+        metadata["labels"][LABEL_DECISION] = Decision.CLEAN.value
+        metadata["annotations"] = {ANNOTATION_LOG_STREAMING: LogStreaming.FORBIDDEN.value}
     try:
         await client.create(path("v1", plural, namespace), {**body, "metadata": metadata}, dry_run=True)
     except ApiError as error:
