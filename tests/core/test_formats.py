@@ -15,7 +15,7 @@ from nvflare.fuel_opt.utils.pyhocon_loader import PyhoconLoader
 from pyhocon.config_tree import NoneValue
 
 from sitelog.core.jobconfig.decision import decide
-from sitelog.core.jobconfig.formats import Format, dump, extend, parse, read
+from sitelog.core.jobconfig.formats import Format, dump, extended, read
 from sitelog.core.jobconfig.json_text import UnreadableError
 from sitelog.core.jobconfig.reading import Reading
 from sitelog.core.jobconfig.undecidable import UndecidableError
@@ -43,7 +43,7 @@ def without_none(item: Any) -> Any:
 @pytest.mark.parametrize("file", REAL, ids=lambda file: "-".join(file.parts[-3:]))
 def test_every_real_configuration_is_read_as_by_nvflare(file: Path) -> None:
     text = file.read_bytes().decode()
-    assert parse(text, Format.HOCON) == hocon_of_nvflare(text)
+    assert read(text, Format.HOCON).config == hocon_of_nvflare(text)
 
 
 HOCON = st.text(alphabet='{}[]":=,.$?+#/\n\\ \t ab1s0e"truenlincd\'-é', max_size=60) | st.lists(
@@ -125,7 +125,7 @@ def test_an_include_is_not_followed(text: str) -> None:
     ],
 )
 def test_the_word_include_means_nothing_by_itself(text: str) -> None:
-    assert parse(text, Format.HOCON) == hocon_of_nvflare(text)
+    assert read(text, Format.HOCON).config == hocon_of_nvflare(text)
 
 
 class TestEnvironment:
@@ -193,6 +193,37 @@ class TestEnvironment:
         assert injected.decision is Decision.INJECTED
         assert "RATE" in str(injected.text)
 
+    @pytest.mark.parametrize(
+        ("form", "text"),
+        [
+            (Format.HOCON, f'rate = 0.01\nrate = ${{?RATE}}\ncomponents = [{{path = "{STREAMER}"}}]'),
+            (Format.HOCON, f'rate = ${{?RATE}}\ncomponents = [{{path = "{STREAMER}"}}]'),
+            (Format.YAML, f"rate: ${{oc.env:RATE,0.01}}\ncomponents: [{{path: {STREAMER}}}]"),
+        ],
+    )
+    def test_a_value_that_it_may_replace_is_not_lost(self, form: Format, text: str) -> None:
+        verdict = decide(text, FORBIDDEN, Streamer(), form)
+        assert (verdict.decision, verdict.reason) == (Decision.REFUSED, Reason.UNDECIDABLE)
+        assert "environment" in verdict.message
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "o = ${?o} [1]",
+            "o = ${?NOPE} [1]",
+            "o {k = 1}\no = ${?NOPE}",
+            "o = ${?o} {k = 1}",
+            "b {z = 1}\no = ${?NOPE} ${b} {k = 1}",
+        ],
+    )
+    def test_a_value_that_it_could_only_break_is_none_of_its(self, text: str) -> None:
+        text += f'\ncomponents = ${{?components}} [{{id = "s", path = "{STREAMER}"}}]'
+        verdict = decide(text, FORBIDDEN, Streamer(), Format.HOCON)
+        assert verdict.decision is Decision.STRIPPED
+        assert verdict.text is not None
+        before = hocon_of_nvflare(text)
+        assert hocon_of_nvflare(verdict.text) == {**before, "components": []}
+
 
 YAML_TEXTS = st.sampled_from(
     ["5e-5", "1e3", "1_000", "yes", "On", "n", "0x1f", "1:30", "null", "~", ".inf", "2020-01-01", "é", "a: b", " x"]
@@ -222,8 +253,9 @@ def test_what_is_written_is_read_back_by_nvflare_as_it_was(config: dict[str, Any
 
 def test_a_component_is_added_to_yaml_without_a_change_of_anything_else() -> None:
     text = 'lr: "5e-5"\nserver: h\nurl: http://${server}:80\ncomponents:\n- {id: a, path: x.Y, args: {v: "1e3"}}\n'
-    config = parse(text, Format.YAML)
+    config = read(text, Format.YAML).config
     after = {**config, "components": [*config["components"], {"id": "b", "path": "x.Z"}]}
-    longer = extend(text, after, Format.YAML)
-    assert parse(longer, Format.YAML) == after
+    longer = extended(text, after, Format.YAML)
+    assert longer is not None
+    assert read(longer, Format.YAML).config == after
     assert "${server}" in longer

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from nvflare.fuel.utils.config_factory import ConfigFactory
 
 from sitelog.core.jobconfig.decision import decide
-from sitelog.core.jobconfig.formats import Format, parse
+from sitelog.core.jobconfig.formats import Format, read
 from sitelog.core.jobconfig.streamer import entry
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy import LogStreaming, Streamer
@@ -299,6 +299,6 @@ def test_a_sample_of_nvflares(seed: Seed, sample: Path, word: LogStreaming) -> N
     original = sample.read_text()
     itself = decide(original, word, DEFAULTS, Format.HOCON)
     assert itself.text is not None
-    assert parse(itself.text, Format.HOCON) == json.loads(theirs.text)
+    assert read(itself.text, Format.HOCON).config == json.loads(theirs.text)
     if word is FORBIDDEN:
         assert itself.text == original

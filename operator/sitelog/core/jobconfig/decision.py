@@ -111,7 +111,8 @@ def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: st
 
 
 def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, injected_before: bool) -> Verdict:
-    read = _read(formats.parse(text, form), budget)
+    reading = formats.read(text, form)
+    read = _read(reading.config, budget)
     ours = [c for c in read.streamers if injected_before and _is_ours(c, read.config)]
     if len(read.streamers) > len(ours):
         message = f"it declares a JobLogStreamer itself ({read.streamers[0].where})"
@@ -126,11 +127,10 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
                 text,
             )
         after = editing.replaced(read.config, ours[0].place, wanted)
-        result = formats.dump(after, form)
+        result = _rewritten(reading, after, form)
     else:
         after = editing.extended(read.config, streamer.entry(parameters, streamer.free_id(read.built, text)))
-        listed = isinstance(after.get("components"), list)
-        result = formats.extend(text, after, form) if listed else formats.dump(after, form)
+        result = formats.extended(text, after, form) or _rewritten(reading, after, form)
     got = _read(after, budget)
     if len(got.streamers) != 1 or not _keeps_others(read, got, budget):
         raise UndecidableError("a JobLogStreamer more would change what else is built")
@@ -172,13 +172,18 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
     if left.streamers or not _keeps_others(read, left, budget):
         return _not_removable(found[0].where)
     message = f"it lost its JobLogStreamer ({', '.join(component.where for component in found)})"
-    return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, formats.dump(after, form))
+    return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, _rewritten(reading, after, form))
+
+
+def _rewritten(reading: Reading, after: dict[str, Any], form: Format) -> str:
+    """Write a configuration anew where that means the same in the job's environment."""
+    if not reading.exact:
+        raise UndecidableError("it has a value for what the job's environment may not set; write that value alone")
+    return formats.dump(after, form)
 
 
 def _refuse_environment(reading: Reading, removed: set[Place], budget: Budget) -> None:
-    """Make sure that the job's environment cannot make a streamer, and that what is written means the same there."""
-    if removed and not reading.exact:
-        raise UndecidableError("${oc.env:...} has a default, and cannot be written in another way")
+    """Make sure that the job's environment cannot make a streamer."""
     if reading.elsewhere is None:
         return
     there = _read(reading.elsewhere, budget)

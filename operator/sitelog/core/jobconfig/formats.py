@@ -48,11 +48,6 @@ def read(text: str, form: Format) -> Reading:
     return hocon.read(text) if form is Format.HOCON else yaml_text.read(text)
 
 
-def parse(text: str, form: Format) -> dict[str, Any]:
-    """Read a configuration's value; raises as `read` does."""
-    return read(text, form).config
-
-
 def dump(config: dict[str, Any], form: Format) -> str:
     """Write a configuration. As HOCON it is written as JSON, which HOCON contains.
 
@@ -72,18 +67,21 @@ def dump(config: dict[str, Any], form: Format) -> str:
     return text
 
 
-def extend(text: str, after: dict[str, Any], form: Format) -> str:
-    """Write `after`, which is what the text says and one more component at the end; keep the text where possible."""
-    component, longer = after["components"][-1], None
-    if form is Format.HOCON:
-        longer = hocon.extended(text, component, first=len(after["components"]) == 1)
-    elif form is Format.YAML:
-        longer = yaml_text.extended(text, component)
-    return longer if longer is not None and _says(longer, after, form) else dump(after, form)
+def extended(text: str, after: dict[str, Any], form: Format) -> str | None:
+    """Add a component to a text, which stays as it is written; None where that cannot be done.
+
+    `after`: what the text says, and the component at the end of `components`.
+    """
+    entries, longer = after["components"], None
+    if isinstance(entries, list) and form is Format.HOCON:
+        longer = hocon.extended(text, entries[-1], first=len(entries) == 1)
+    elif isinstance(entries, list) and form is Format.YAML:
+        longer = yaml_text.extended(text, entries[-1])
+    return longer if longer is not None and _says(longer, after, form) else None
 
 
 def _says(text: str, config: dict[str, Any], form: Format) -> bool:
     try:
-        return parse(text, form) == config
+        return read(text, form).config == config
     except (UnreadableError, UndecidableError):
         return False

@@ -27,16 +27,39 @@ def read(text: str) -> Reading:
     undecidable.UndecidableError
         It includes something.
     """
-    asked: list[str] = []
+    asked: set[str] = set()
     try:
-        config = _parse(text, asked, marked=False)
+        config = _parse(text, asked)
     except UnreadableError:
         if not asked:
             raise
         # It may need a variable of the environment. NVFlare's own reference to it means the same.
-        config = _parse(text, asked, marked=True)
+        config = _parse(text, set(), frozenset(asked))
         return Reading(config, config)
-    return Reading(config, _parse(text, asked, marked=True) if asked else None)
+    if not asked:
+        return Reading(config)
+    elsewhere = _elsewhere(text, asked)
+    return Reading(config, elsewhere, exact=config == elsewhere)
+
+
+def _elsewhere(text: str, asked: set[str]) -> dict[str, Any]:
+    """Read a text that can be read without a value for any of these variables, with a mark for each of them.
+
+    Where a variable's value is no text that pyhocon can read, as in `list = ${?list} [1]`, no job starts that has it.
+    """
+    try:
+        return _parse(text, set(), frozenset(asked))
+    except UnreadableError:
+        can_be_set = frozenset(variable for variable in asked if _can_be_read(text, variable))
+        return _parse(text, set(), can_be_set)
+
+
+def _can_be_read(text: str, variable: str) -> bool:
+    try:
+        _parse(text, set(), frozenset({variable}))
+    except UnreadableError:
+        return False
+    return True
 
 
 def dump(config: dict[str, Any]) -> str:
@@ -54,10 +77,12 @@ def extended(text: str, component: dict[str, Any], *, first: bool) -> str:
     return f"{text.rstrip()}{addition}"
 
 
-def _parse(text: str, asked: list[str], *, marked: bool) -> dict[str, Any]:
+def _parse(text: str, asked: set[str], marked: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Read a text with marks for these variables; note in `asked` which it refers to."""
+
     def environment(variable: str) -> str | None:
-        asked.append(variable)
-        return mark(variable) if marked else None
+        asked.add(variable)
+        return mark(variable) if variable in marked else None
 
     try:
         tree = hocon_grammar.parse(text, environment)
