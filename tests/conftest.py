@@ -80,7 +80,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     control_plane.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
     wait_for(
         lambda: control_plane.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"),
-        deadline=20,
+        deadline=60,
         what=f"the default service account of {name}",
     )
     yield name

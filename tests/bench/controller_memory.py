@@ -36,7 +36,7 @@ def measure(installation: Installation, directory: Path) -> Iterator[tuple[str, 
     error_log = {"upload": "Enabled", "courierSecretName": "courier", "image": uploader.image}
     installation.policy(_NAMESPACE, clientName="site-1", errorLog={**error_log, "ttlSecondsAfterFinished": 60})
     plane.kubectl("scale", "deployment", "sitelog-controller", f"--namespace={NAMESPACE}", "--replicas=0")
-    wait_for(lambda: not installation.pods("controller"), 40, "the installed controller to go")
+    wait_for(lambda: not installation.pods("controller"), 60, "the installed controller to go")
     with SimulatedLogs(write_serving_pair(directory, "simulated")) as logs:
         pods = SimulatedPods(plane.api, _NAMESPACE, logs)
         with _Controller(installation, directory) as controller:

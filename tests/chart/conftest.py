@@ -57,7 +57,7 @@ def crd(control_plane: ControlPlane, crd_file: Path) -> Iterator[dict[str, Any]]
     was_there = control_plane.exists(CRD_PATH)
     if not was_there:
         control_plane.kubectl("create", "-f", str(crd_file))
-    wait_for(lambda: _established(control_plane.api.get(CRD_PATH)), 30, "the CRD to be established")
+    wait_for(lambda: _established(control_plane.api.get(CRD_PATH)), 60, "the CRD to be established")
     yield control_plane.api.get(CRD_PATH)
     if not was_there:
         control_plane.kubectl("delete", "-f", str(crd_file))

@@ -46,9 +46,9 @@ def chart(chart_alone: ChartAlone, namespace: str) -> Iterator[ChartAlone]:
         chart_alone.start_controller()
     for where in (namespace, chart_alone.namespace):
         chart_alone.control_plane.kubectl("delete", "slp", "--all", f"--namespace={where}")
-    wait_for(lambda: not chart_alone.bindings(), 30, "the bindings to go with their policies")
+    wait_for(lambda: not chart_alone.bindings(), 60, "the bindings to go with their policies")
     # Nothing is left of a deleted policy that could tell when the API server goes by that.
-    wait_for(lambda: not refused(chart_alone, "default", POD), 30, "the API server to go by that")
+    wait_for(lambda: not refused(chart_alone, "default", POD), 60, "the API server to go by that")
 
 
 def bound(chart: ChartAlone) -> dict[str, Json]:
@@ -101,7 +101,7 @@ def test_bindings_follow_their_policy(chart: ChartAlone, namespace: str) -> None
     assert refused(chart, namespace, POD, site="a")
     select("b")
     assert refused(chart, namespace, POD, site="b")
-    wait_for(lambda: not refused(chart, namespace, POD, site="a"), 30, "what is selected no more to be let in")
+    wait_for(lambda: not refused(chart, namespace, POD, site="a"), 60, "what is selected no more to be let in")
     assert len(chart.bindings()) == len(before)
     assert not before.keys() & chart.bindings().keys()
 
@@ -130,8 +130,8 @@ def test_what_is_allowed_or_deleted_is_lifted(chart: ChartAlone, namespace: str)
     assert chart.wait_settled(namespace, "first") == "NothingProhibited"
     assert refused(chart, namespace, POD)
     chart.control_plane.kubectl("delete", "slp", "second", f"--namespace={namespace}")
-    wait_for(lambda: not chart.bindings(), 30, "the bindings of a deleted policy to go")
-    wait_for(lambda: not refused(chart, namespace, POD), 30, "the API server to go by that")
+    wait_for(lambda: not chart.bindings(), 60, "the bindings of a deleted policy to go")
+    wait_for(lambda: not refused(chart, namespace, POD), 60, "the API server to go by that")
 
 
 def test_what_the_release_s_namespace_prohibits_is_prohibited_in_every_governed_one(
@@ -153,7 +153,7 @@ def test_unseen_job_pods_are_held_where_their_error_log_is_wanted(chart: ChartAl
         made = chart.api.create(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", POD)
         return "sitelog.dev/error-log" in made["metadata"].get("finalizers", [])
 
-    wait_for(held, 30, "job pods to be held")
+    wait_for(held, 60, "job pods to be held")
 
 
 def test_a_policy_tells_where_it_prohibits_nothing(chart: ChartAlone, namespace: str) -> None:
@@ -196,13 +196,13 @@ def test_a_policy_that_cannot_be_read_changes_nothing(
     path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/site"
     unreadable = {"spec": {"logStreaming": "Allowed", "priority": "high", "selector": {"matchLabels": {"site": "b"}}}}
     with loosen_schema():
-        wait_for(lambda: chart.api.patch(path, unreadable)["spec"]["priority"] == "high", 20, "the loose schema")
+        wait_for(lambda: chart.api.patch(path, unreadable)["spec"]["priority"] == "high", 60, "the loose schema")
         assert chart.wait_settled(namespace) == "SpecInvalid"
         assert chart.bindings() == before
         assert refused(chart, namespace, POD, site="a")
         chart.policy(namespace, "new", logStreaming="ErrorLogOnly", selector={"matchLabels": "none"})
         assert chart.wait_settled(namespace, "new") == "SpecInvalid"
-        wait_for(lambda: refused(chart, namespace, POD), 20, "what can be read of a new policy to be held")
+        wait_for(lambda: refused(chart, namespace, POD), 60, "what can be read of a new policy to be held")
         chart.control_plane.kubectl("delete", "slp", "new", f"--namespace={namespace}")
         chart.api.patch(path, {"spec": {"priority": 0}})
     assert chart.wait_settled(namespace) == "NothingProhibited"
@@ -218,7 +218,7 @@ def test_without_a_controller_everything_stays(chart: ChartAlone, namespace: str
     assert refused(chart, namespace, POD)
     assert chart.bindings() == before
     chart.start_controller()
-    wait_for(lambda: not chart.bindings(), 30, "the bindings to go")
+    wait_for(lambda: not chart.bindings(), 60, "the bindings to go")
 
 
 def test_enforced_speaks_of_what_the_policy_says_by_now(chart: ChartAlone, namespace: str) -> None:
@@ -240,8 +240,8 @@ def test_enforced_waits_until_forged_provenance_is_taken_away(chart: ChartAlone,
     chart.api.patch(path, {"spec": {"matchConditions": [*conditions, never]}})
     try:
         chart.policy(namespace, logStreaming="Forbidden")
-        wait_for(lambda: bound(chart).keys() == {"configmaps", "pods", "provenance"}, 30, "the bindings")
-        wait_for(lambda: refused(chart, namespace, CONFIGMAP), 30, "the API server to go by them")
+        wait_for(lambda: bound(chart).keys() == {"configmaps", "pods", "provenance"}, 60, "the bindings")
+        wait_for(lambda: refused(chart, namespace, CONFIGMAP), 60, "the API server to go by them")
         chart.controllers[0].pause()  # what it says now, it says of bindings that are in effect
         policy = chart.api.get(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/site")
         assert not goes_by(policy)
@@ -261,7 +261,7 @@ def test_a_binding_that_somebody_deleted_or_changed_comes_back(chart: ChartAlone
     change = {"spec": {"matchResources": {"excludeResourceRules": [], "objectSelector": {"matchLabels": {"x": "y"}}}}}
     path = f"{ADMISSION}/{kind}s/{names[f'{chart.prefix}-configmaps.{namespace}.site']}"
     chart.api.patch(path, change)
-    wait_for(lambda: bound(chart) == before, 30, "the bindings to be as they were")
+    wait_for(lambda: bound(chart) == before, 60, "the bindings to be as they were")
 
 
 def test_the_controllers_account_writes_its_own_bindings_and_nothing_else(chart: ChartAlone, namespace: str) -> None:

@@ -39,7 +39,7 @@ def helm_test(
         f"--set-json=webhook.url={json.dumps(url)}",
     )
     rollout = control_plane.kubectl(
-        "rollout", "status", "deployment/sitelog-webhook", here, "--timeout=60s", check=False
+        "rollout", "status", "deployment/sitelog-webhook", here, "--timeout=90s", check=False
     )
     webhooks = ("logs", "--selector=app.kubernetes.io/component=webhook", here)
     assert "successfully rolled out" in rollout, control_plane.kubectl(*webhooks, check=False)

@@ -41,7 +41,7 @@ def unreachable(control_plane: ControlPlane, install: Install, namespace: str) -
         said = control_plane.kubectl(*arguments, f"--namespace={namespace}", check=False)
         return "failed calling webhook" in said
 
-    wait_for(in_force, deadline=30, what="the webhook configuration to be in force")
+    wait_for(in_force, deadline=60, what="the webhook configuration to be in force")
     return namespace
 
 
@@ -115,7 +115,7 @@ def test_failure_policy_ignore_lets_jobs_pass(control_plane: ControlPlane, insta
         arguments = ("create", "--dry-run=server", "--filename=-", f"--namespace={unreachable}")
         return "created" in control_plane.kubectl(*arguments, input=manifest, check=False)
 
-    wait_for(passes, deadline=30, what="the upgraded configuration to be in force")
+    wait_for(passes, deadline=60, what="the upgraded configuration to be in force")
 
 
 def test_every_pod_is_admitted_where_only_restricted_pods_are(
@@ -129,7 +129,7 @@ def test_every_pod_is_admitted_where_only_restricted_pods_are(
         found = control_plane.api.get(f"/api/v1/namespaces/{release_namespace}/pods")["items"]
         return sorted(each["metadata"]["labels"]["app.kubernetes.io/component"] for each in found)
 
-    wait_for(lambda: components() == ["controller"] * 2 + ["webhook"] * 2, 30, "the Deployments' pods to be created")
+    wait_for(lambda: components() == ["controller"] * 2 + ["webhook"] * 2, 60, "the Deployments' pods to be created")
     # `helm test` starts one more.
     control_plane.kubectl("create", "serviceaccount", "sitelog-test", f"--namespace={release_namespace}")
     hooks = control_plane.helm("get", "hooks", "sitelog", f"--namespace={release_namespace}")

@@ -38,8 +38,8 @@ def old(
 
     with loosen_schema():
         for name, spec in OLD.items():
-            wait_for(lambda: "created" in create(name, spec), 20, "the old schema")  # noqa: B023 - at once
-    wait_for(lambda: "Required value" in create("new", {}, "--dry-run=server"), 20, "the schema of now")
+            wait_for(lambda: "created" in create(name, spec), 60, "the old schema")  # noqa: B023 - at once
+    wait_for(lambda: "Required value" in create("new", {}, "--dry-run=server"), 60, "the schema of now")
     yield namespace
     control_plane.kubectl("delete", "slp", "--all", f"--namespace={namespace}")
 

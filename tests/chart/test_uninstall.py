@@ -32,7 +32,7 @@ def test_job_pods_that_were_held_can_be_deleted_afterwards(
     assert pods.api.get(path % "shared")["metadata"]["finalizers"] == [theirs]
     for name in ("running", "pending"):
         kubelet.delete(namespace, name)
-        wait_for(lambda: not control_plane.exists(path % name), 20, f"{name} to go")  # noqa: B023 - at once
+        wait_for(lambda: not control_plane.exists(path % name), 60, f"{name} to go")  # noqa: B023 - at once
     pods.let_go("shared")
     (policy,) = control_plane.api.get("/apis/sitelog.dev/v1alpha1/namespaces/default/sitelogpolicies")["items"]
     conditions = policy["status"]["conditions"]
@@ -43,6 +43,6 @@ def test_job_pods_that_were_held_can_be_deleted_afterwards(
     kinds = "all,serviceaccounts,clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
     bindings = ("validatingadmissionpolicybindings", "mutatingadmissionpolicybindings")
     kept = ("get", ",".join((*bindings, "clusterroles")), "--selector=app.kubernetes.io/managed-by=sitelog", "-oname")
-    wait_for(lambda: control_plane.kubectl(*kept) == "", 20, "the bindings to go with their admission policies")
+    wait_for(lambda: control_plane.kubectl(*kept) == "", 60, "the bindings to go with their admission policies")
     left = ("get", kinds, "--selector=app.kubernetes.io/instance=sitelog", f"--namespace={NAMESPACE}", "-oname")
-    wait_for(lambda: control_plane.kubectl(*left) == "", 20, "everything of the release to go")
+    wait_for(lambda: control_plane.kubectl(*left) == "", 60, "everything of the release to go")

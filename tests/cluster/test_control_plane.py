@@ -68,7 +68,7 @@ def test_the_garbage_collector_runs(control_plane: ControlPlane, namespace: str)
 
     control_plane.api.delete(f"{path}/owner")
 
-    wait_for(lambda: not control_plane.exists(f"{path}/owned"), deadline=30, what="the owned ConfigMap to be collected")
+    wait_for(lambda: not control_plane.exists(f"{path}/owned"), deadline=60, what="the owned ConfigMap to be collected")
 
 
 START_AND_WAIT = """
@@ -96,7 +96,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
         parent.send_signal(signal.SIGKILL)
 
     assert alive_before == [True, True, True]
-    wait_for(lambda: not any(_runs(pid) for pid in children), deadline=10, what=f"{children} to end")
+    wait_for(lambda: not any(_runs(pid) for pid in children), deadline=60, what=f"{children} to end")
 
 
 def _runs(pid: int) -> bool:

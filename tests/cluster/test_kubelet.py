@@ -165,7 +165,7 @@ def test_a_graceful_deletion_is_carried_out(
 
     wait_for(
         lambda: not control_plane.exists(f"/api/v1/namespaces/{namespace}/pods/job"),
-        deadline=20,
+        deadline=60,
         what="the deleted pod to be gone",
     )
 
@@ -218,7 +218,7 @@ def test_a_deployment_runs_behind_its_service(
     control_plane.api.create(
         f"/api/v1/namespaces/{namespace}/services", {"metadata": {"name": "server"}, "spec": service}
     )
-    control_plane.kubectl("rollout", "status", "deployment/server", "--namespace", namespace, "--timeout=30s")
+    control_plane.kubectl("rollout", "status", "deployment/server", "--namespace", namespace, "--timeout=90s")
     pods = set(control_plane.kubectl("get", "pods", "--namespace", namespace, "--output=name").split())
     answered: set[str] = set()
 
@@ -227,11 +227,11 @@ def test_a_deployment_runs_behind_its_service(
             answered.add(f"pod/{answer.read().decode()}")
         return answered == pods
 
-    wait_for(both_answered, deadline=20, what=f"an answer from each of {pods}")
+    wait_for(both_answered, deadline=60, what=f"an answer from each of {pods}")
 
     control_plane.kubectl("scale", "deployment/server", "--replicas=0", "--namespace", namespace)
     control_plane.kubectl(
-        "wait", "pod", "--selector=part=server", "--for=delete", "--namespace", namespace, "--timeout=30s"
+        "wait", "pod", "--selector=part=server", "--for=delete", "--namespace", namespace, "--timeout=90s"
     )
     with pytest.raises((urllib.error.URLError, OSError)):
         urllib.request.urlopen(url, timeout=5)
@@ -280,11 +280,11 @@ def test_an_optional_secret_may_come_later_and_the_result_comes_back(
     upload_job(control_plane, namespace, kit_pod(UPLOAD, optional=True))
     wait_for(
         lambda: "looking" in control_plane.kubectl("logs", "--namespace", namespace, "job/upload", check=False),
-        deadline=30,
+        deadline=60,
         what="the upload pod to look for its kit",
     )
     secret(control_plane, namespace, "courier", client_key="a key", exit="3")
-    control_plane.kubectl("wait", "job/upload", "--for=condition=Failed", "--namespace", namespace, "--timeout=30s")
+    control_plane.kubectl("wait", "job/upload", "--for=condition=Failed", "--namespace", namespace, "--timeout=90s")
 
     status = the_pod(control_plane, namespace)["status"]
     ended = status["containerStatuses"][0]["state"]["terminated"]
@@ -300,10 +300,10 @@ def test_a_missing_secret_keeps_a_pod_pending_and_says_so(
         events = control_plane.api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
         return [event["message"] for event in events if event["reason"] == "FailedMount"]
 
-    messages = wait_for(failed_mount, deadline=30, what="a FailedMount Event")
+    messages = wait_for(failed_mount, deadline=60, what="a FailedMount Event")
     phase = the_pod(control_plane, namespace)["status"]["phase"]
     secret(control_plane, namespace, "courier", client_key="a key", exit="0")
-    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=30s")
+    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=90s")
 
     assert messages == ['MountVolume.SetUp failed for volume "kit" : secret "courier" not found']
     assert phase == "Pending"
@@ -316,7 +316,7 @@ def test_the_image_s_program_is_found_below_a_mounted_folder_too(
     mount = {"name": "tmp", "mountPath": str(PROGRAMS.parent)}
     container = {"name": "main", "image": "sitelog:test", "args": ["--help"], "volumeMounts": [mount]}
     upload_job(control_plane, namespace, {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]})
-    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=30s")
+    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=90s")
 
     assert "Usage: sitelog" in control_plane.kubectl("logs", "--namespace", namespace, "job/upload")
 
@@ -334,7 +334,7 @@ def test_only_a_pod_with_a_token_gets_a_kubeconfig(
 ) -> None:
     spec = script_pod(WHO_AM_I, "/dev/termination-log") | {"automountServiceAccountToken": automount}
     upload_job(control_plane, namespace, spec)
-    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=30s")
+    control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--namespace", namespace, "--timeout=90s")
 
     message = the_pod(control_plane, namespace)["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
     if automount:
@@ -359,7 +359,7 @@ def test_a_container_that_ends_is_started_again(
         statuses = pod(control_plane, namespace, "crashing")["status"].get("containerStatuses")
         return statuses[0] if statuses and statuses[0]["restartCount"] >= 2 else None
 
-    status = wait_for(restarted, deadline=30, what="two restarts")
+    status = wait_for(restarted, deadline=60, what="two restarts")
     log = control_plane.kubectl("logs", "--previous", "--namespace", namespace, "crashing")
 
     assert (status["lastState"]["terminated"]["exitCode"], log) == (1, "no such policy\n")
@@ -372,7 +372,7 @@ def test_the_node_outlives_an_absence_of_the_api_server() -> None:
         job_pod(control_plane, "default")
         kubelet.set_running("default", "job")
         upload_job(control_plane, "default", script_pod("print('done')"))
-        control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--timeout=30s")
+        control_plane.kubectl("wait", "job/upload", "--for=condition=Complete", "--timeout=90s")
 
         with pytest.raises(CommandError, match="not found"):
             control_plane.kubectl("logs", "missing")

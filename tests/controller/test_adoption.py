@@ -22,7 +22,7 @@ def test_it_is_held_from_the_start_and_labelled_by_the_controller(
         assert foreign["metadata"]["finalizers"] == [FINALIZER_ERROR_LOG]
 
         labelled = {LABEL_JOB: "4711", LABEL_CLIENT: "site-1"}
-        wait_for(lambda: metadata(pods, "unseen")["labels"] == labelled, 20, "the controller to label it")
+        wait_for(lambda: metadata(pods, "unseen")["labels"] == labelled, 60, "the controller to label it")
     assert "JobPodLabelled" in pods.events("unseen")
     pods.kubelet.set_running(pods.namespace, "unseen")
     pods.kubelet.append_log(pods.namespace, "unseen", None, BROKEN)
@@ -33,7 +33,7 @@ def test_it_is_held_from_the_start_and_labelled_by_the_controller(
     assert received(uploader, "4711").startswith(BROKEN)
     assert pods.wait("foreign", "Skipped").startswith("ClientNameMismatch: ")
     for name in ("unseen", "foreign"):
-        wait_for(lambda: not metadata(pods, name).get("finalizers"), 20, f"{name} to be let go")  # noqa: B023 - at once
+        wait_for(lambda: not metadata(pods, name).get("finalizers"), 60, f"{name} to be let go")  # noqa: B023 - at once
 
 
 def test_without_the_wish_for_error_logs_it_is_left_alone(installation: Installation, pods: JobPods) -> None:

@@ -48,13 +48,13 @@ class Stored:
         return str(self.get(name)["metadata"].get("labels", {}).get("sitelog.dev/decision", ""))
 
     def wait(self, name: str, decision: str) -> None:
-        wait_for(lambda: self.decision(name) == decision, 20, f"ConfigMap {name} to be {decision}")
+        wait_for(lambda: self.decision(name) == decision, 60, f"ConfigMap {name} to be {decision}")
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
         """Type, reason and message of the Events about one, once there are any: they come after everything else."""
         resource = self.resource.replace("/configmaps", "/events")
         about = f"involvedObject.name={name}"
-        found = wait_for(lambda: self._api.get(resource, fieldSelector=about)["items"], 20, f"Events about {name}")
+        found = wait_for(lambda: self._api.get(resource, fieldSelector=about)["items"], 60, f"Events about {name}")
         return [(event["type"], event["reason"], event["message"]) for event in found]
 
 
@@ -88,12 +88,12 @@ def test_stored_ones_follow_the_policy(installation: Installation, namespace: st
 
     installation.policy(namespace, logStreaming="Allowed", streamer={"logFileName": "other.txt"})
     for name in ("declared", "empty"):
-        wait_for(lambda: "other.txt" in stored.get(name)["data"][KEY], 20, "the streamer's new parameter")  # noqa: B023
+        wait_for(lambda: "other.txt" in stored.get(name)["data"][KEY], 60, "the streamer's new parameter")  # noqa: B023
         assert len(stored.paths(name)) == 1
         assert stored.get(name)["metadata"]["annotations"]["sitelog.dev/policy-generation"] == "3"
 
     counts = {"injected": 2, "declared": 0, "stripped": 0, "clean": 0, "unreadable": 0}
-    wait_for(lambda: installation.status(namespace)["configMaps"] == counts, 20, "the counts")
+    wait_for(lambda: installation.status(namespace)["configMaps"] == counts, 60, "the counts")
     assert ready(installation, namespace) == (
         "True",
         "InForce",
@@ -120,7 +120,7 @@ def test_what_cannot_be_brought_into_line_is_said_and_keeps_nothing_else_waiting
         f"ConfigMap {namespace}/b-frozen, key {KEY}: it is immutable and cannot be changed; delete the ConfigMap and "
         f"create it again (SiteLogPolicy {namespace}/site: log streaming Forbidden)"
     )
-    wait_for(lambda: ready(installation, namespace)[1] == "ObjectsRefused", 20, "the status to name them")
+    wait_for(lambda: ready(installation, namespace)[1] == "ObjectsRefused", 60, "the status to name them")
     assert ready(installation, namespace) == (
         "False",
         "ObjectsRefused",
@@ -135,7 +135,7 @@ def test_what_cannot_be_brought_into_line_is_said_and_keeps_nothing_else_waiting
     installation.control_plane.kubectl("delete", "configmap", "b-frozen", "a-broken", "--wait=false", "-n", namespace)
     free = '--patch={"metadata": {"finalizers": null}}'
     installation.control_plane.kubectl("patch", "configmap", "a-broken", "--type=merge", free, "-n", namespace)
-    wait_for(lambda: ready(installation, namespace)[0] == "True", 20, "the status to be well again")
+    wait_for(lambda: ready(installation, namespace)[0] == "True", 60, "the status to be well again")
 
 
 def test_the_status_says_what_is_in_force(installation: Installation, namespace: str) -> None:
@@ -155,13 +155,13 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
 
     installation.policy(namespace, "restricts", logStreaming="ErrorLogOnly")
     message = f"SiteLogPolicy {namespace}/restricts says ErrorLogOnly, and the stricter word wins"
-    wait_for(lambda: ready(installation, namespace, "allows")[2] == message, 20, "the stricter policy's word")
+    wait_for(lambda: ready(installation, namespace, "allows")[2] == message, 60, "the stricter policy's word")
     assert ready(installation, namespace, "restricts")[2] == (
         "log streaming is ErrorLogOnly: no live log; this policy has no errorLog.upload Enabled"
     )
 
     installation.policy(namespace, "forbids", logStreaming="Forbidden")
-    wait_for(lambda: "forbids says" in ready(installation, namespace, "restricts")[2], 20, "the strictest word")
+    wait_for(lambda: "forbids says" in ready(installation, namespace, "restricts")[2], 60, "the strictest word")
     message = f"SiteLogPolicy {namespace}/forbids says Forbidden, and the stricter word wins"
     for name in ("allows", "restricts"):
         assert ready(installation, namespace, name) == ("True", "Overridden", message)
@@ -244,6 +244,6 @@ def test_what_the_gate_published_long_ago_is_removed(
         kubeconfig=control_plane.service_account_kubeconfig(NAMESPACE, "sitelog-controller"),
     ) as controller:
         gone = f"ConfigMap {namespace}/published: removed, it was published long ago"
-        wait_for(lambda: gone in controller.log, 20, "the published ConfigMap to be removed")
+        wait_for(lambda: gone in controller.log, 60, "the published ConfigMap to be removed")
     left = control_plane.kubectl("get", "configmaps", "-o", "name", f"--namespace={namespace}").split()
     assert left == ["configmap/foreign", "configmap/kube-root-ca.crt", "configmap/plain"]

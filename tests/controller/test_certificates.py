@@ -140,14 +140,14 @@ def test_a_renewal_that_is_killed_at_any_step_costs_no_review(
         controllers.kill()
         trap.open()
         controllers.start()
-        wait_for(lambda: trust.serving() not in (b"", old), 30, "a new CA to serve")  # noqa: B023 - at once
+        wait_for(lambda: trust.serving() not in (b"", old), 60, "a new CA to serve")  # noqa: B023 - at once
         assert trust.issuer() == trust.serving()
         assert {old, trust.serving()} <= set(trust.bundle())
     certificate = trust.secret()["data"]["tls.crt"]
     ports = [kubelet.local_port(NAMESPACE, pod["metadata"]["name"], "webhook") for pod in installation.pods("webhook")]
     served = base64.b64decode(certificate).decode().strip()
     for port in ports:
-        wait_for(lambda: served_by(port) == served, 20, "the webhook's pods to serve with it")  # noqa: B023 - at once
+        wait_for(lambda: served_by(port) == served, 60, "the webhook's pods to serve with it")  # noqa: B023 - at once
     assert refused == []
     assert not [request for request in controllers.proxy.seen if request.startswith("GET") and "/secrets" in request]
 
@@ -323,13 +323,13 @@ def test_an_uninstalled_release_leaves_nothing_but_its_policies(
     values = ("crds.enabled=false", f'webhook.url="https://127.0.0.1:{free_port()}"', *one_each)
     control_plane.helm("install", "sitelog", str(CHART), here, *(f"--set-json={value}" for value in values))
     secret = f"/api/v1/namespaces/{namespace}/secrets/{SECRET}"
-    wait_for(lambda: control_plane.exists(secret), 30, "its controller to issue a certificate")
+    wait_for(lambda: control_plane.exists(secret), 60, "its controller to issue a certificate")
 
     control_plane.helm("uninstall", "sitelog", here, "--wait")
 
-    wait_for(lambda: not control_plane.exists(secret), 30, "the certificate to go")
+    wait_for(lambda: not control_plane.exists(secret), 60, "the certificate to go")
     kinds = "all,secrets,networkpolicies,serviceaccounts,roles,rolebindings,poddisruptionbudgets,leases"
     only = ["serviceaccount/default"]
-    wait_for(lambda: control_plane.kubectl("get", kinds, here, "-oname").split() == only, 30, "all else to go")
+    wait_for(lambda: control_plane.kubectl("get", kinds, here, "-oname").split() == only, 60, "all else to go")
     cluster = control_plane.kubectl("get", "mutatingwebhookconfigurations,clusterroles,clusterrolebindings", "-oname")
     assert namespace not in cluster

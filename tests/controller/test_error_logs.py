@@ -30,7 +30,7 @@ def wait_totals(installation: Installation, namespace: str, **wanted: int) -> No
 
     seen: list[dict[str, int]] = []
     try:
-        wait_for(right, 20, f"the totals {wanted}")
+        wait_for(right, 60, f"the totals {wanted}")
     except TimeoutError as error:
         raise AssertionError(f"{error}: {seen[-1]}") from None
 
@@ -85,7 +85,7 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
         ),
     }
     for name, (records, closing) in wanted.items():
-        ((client, log),) = wait_for(lambda: uploader.stored(name), 30, f"the error log of {name}")  # noqa: B023 - at once
+        ((client, log),) = wait_for(lambda: uploader.stored(name), 60, f"the error log of {name}")  # noqa: B023 - at once
         assert client == "site-1"
         assert log.startswith(records)
         subject = f"{namespace}/{name}"
@@ -94,14 +94,14 @@ def test_every_end_of_a_pod_brings_its_error_log_to_the_server(
         size = len(uploader.stored(name)[0][1])
         assert pods.wait(name, "Uploaded") == f"ErrorLogUploaded: the FL server has {size} bytes"
     for name in wanted:
-        wait_for(lambda: "ErrorLogUploaded" in pods.events(name), 20, f"the Event about {name}")  # noqa: B023 - at once
+        wait_for(lambda: "ErrorLogUploaded" in pods.events(name), 60, f"the Event about {name}")  # noqa: B023 - at once
         started = pods.events(name)["UploadStarted"]
         size = len(uploader.stored(name)[0][1])
         assert re.search(rf"; {size} bytes of error log go to the FL server \(Job sitelog-upload-\S+\)$", started)
 
     wait_totals(installation, namespace, uploaded=8, skipped=0, failed=0)
     assert counted(installation, "Uploaded", "ErrorLogUploaded") == before + 8
-    wait_for(lambda: not installation.status(namespace).get("pendingCounts"), 20, "the bookkeeping to be done")
+    wait_for(lambda: not installation.status(namespace).get("pendingCounts"), 60, "the bookkeeping to be done")
     check_job(pods, made["oom"], uploader)
     for log in (installation.logs("controller"), installation.logs("webhook")):
         assert "Traceback: " not in log  # of a job's
@@ -179,7 +179,7 @@ def test_an_upload_waits_for_its_turn_and_ends_with_the_permission(
     def suspended() -> int:
         return sum(job["spec"]["suspend"] for job in pods.jobs())
 
-    wait_for(lambda: len(pods.secrets()) == 7 and len(uploader.running()) == 4, 30, "four uploads")
+    wait_for(lambda: len(pods.secrets()) == 7 and len(uploader.running()) == 4, 60, "four uploads")
     assert suspended() == 3
     for name in names:
         uploader.release(name)
@@ -194,7 +194,7 @@ def test_an_upload_waits_for_its_turn_and_ends_with_the_permission(
         said = f"UploadForbidden: SiteLogPolicy {pods.namespace}/site forbids log streaming"
         assert pods.wait(name, "Skipped") == said
     wait_totals(installation, pods.namespace, uploaded=5, skipped=2, failed=0)
-    wait_for(lambda: len(pods.secrets()) == 5, 20, "the withdrawn logs to be gone with their Jobs")
+    wait_for(lambda: len(pods.secrets()) == 5, 60, "the withdrawn logs to be gone with their Jobs")
     assert len(pods.jobs()) == 5
     assert uploader.stored("shared") == []
 
@@ -218,7 +218,7 @@ def test_a_real_server_gets_it_when_its_courier_comes(
         said = control_plane.kubectl("logs", selector, f"--namespace={pods.namespace}", check=False)
         return "courier" in said and "fed_client.json" in said
 
-    wait_for(lambda: pods.jobs() and waits_for_its_kit(), 30, "the uploader to say what it misses")
+    wait_for(lambda: pods.jobs() and waits_for_its_kit(), 60, "the uploader to say what it misses")
     files = [f"--from-file={file}" for file in federation.kit().iterdir()]
     control_plane.kubectl("create", "secret", "generic", "courier", *files, f"--namespace={pods.namespace}")
     said = pods.wait("real", "Uploaded", 60)
@@ -238,5 +238,5 @@ def test_a_namespace_can_be_deleted_while_its_jobs_run(
     pods.run("running")
     pods.create("pending")
     assert pods.api.get(f"/api/v1/namespaces/{pods.namespace}/pods/pending")["metadata"]["finalizers"]
-    control_plane.kubectl("delete", "namespace", pods.namespace, "--timeout=60s")
+    control_plane.kubectl("delete", "namespace", pods.namespace, "--timeout=90s")
     assert not control_plane.exists(f"/api/v1/namespaces/{pods.namespace}")

@@ -71,7 +71,7 @@ def test_the_very_file_arrives_and_the_record_that_the_job_could_not_write(
     assert log == WHOLE + record.encode() + b"\n"
     assert received(uploader, "caught") == WHOLE
     for name in ("code", "caught"):
-        wait_for(lambda: not governed.held(name), 20, f"{name} to be let go")  # noqa: B023 - at once
+        wait_for(lambda: not governed.held(name), 60, f"{name} to be let go")  # noqa: B023 - at once
 
 
 def test_where_only_the_error_log_may_leave_it_leaves_after_the_end_and_nothing_before(
@@ -114,7 +114,7 @@ def test_a_job_without_errors_sends_nothing_and_may_go(governed: SidecarPods, up
     governed.begin("clean", sidecar_output(b""))
     governed.end("clean", 0)
     assert governed.wait("clean", "Skipped").startswith("NothingToUpload: ")
-    wait_for(lambda: not governed.held("clean"), 20, "it to be let go")
+    wait_for(lambda: not governed.held("clean"), 60, "it to be let go")
     assert uploader.stored("clean") == []
     assert governed.jobs() == []
 
@@ -153,7 +153,7 @@ def test_a_log_is_read_once_though_its_pod_is_looked_at_again_and_again(
         governed.wait_followed(name)
         if name == "goes":
             governed.kubelet.delete(governed.namespace, name)
-            wait_for(lambda: "ErrorLogUploaded" in governed.events("goes"), 40, "its upload")
+            wait_for(lambda: "ErrorLogUploaded" in governed.events("goes"), 60, "its upload")
         else:
             governed.end(name, 3)
             governed.wait(name, "Uploaded")
@@ -218,7 +218,7 @@ def test_a_copy_without_its_last_line_is_partial(governed: SidecarPods, uploader
     why = "OOMKilled: the container ran out of memory and was killed (OOMKilled, exit code 137)"
     expected = re.escape(FIRST) + governed.partial("cut", CUT_OFF) + governed.closing("cut", why)
     assert re.fullmatch(expected, received(uploader, "cut"))
-    wait_for(lambda: not governed.held("cut"), 20, "it to be let go")
+    wait_for(lambda: not governed.held("cut"), 60, "it to be let go")
 
 
 def test_a_copy_whose_container_its_node_has_forgotten_is_not_waited_for(
@@ -230,7 +230,7 @@ def test_a_copy_whose_container_its_node_has_forgotten_is_not_waited_for(
     governed.kubelet.remove_container(governed.namespace, "forgotten", SIDECAR)
     read = f"/{governed.namespace}/pods/forgotten/log?"
     wait_for(
-        lambda: sum(read in request for request in controllers.proxy.seen) > 1, 20, "its log to be asked for again"
+        lambda: sum(read in request for request in controllers.proxy.seen) > 1, 60, "its log to be asked for again"
     )
     evicted = {"phase": "Failed", "reason": "Evicted", "message": "the node is short of memory"}
     governed.api.patch(f"{pod_path(pod)}/status", {"status": evicted})
@@ -448,5 +448,5 @@ def test_where_no_policy_governs_any_more_a_pod_is_let_go_at_once(
     governed.begin("ungoverned", OUTPUT)
     governed.wait_followed("ungoverned")
     installation.control_plane.kubectl("delete", "slp", "site", f"--namespace={governed.namespace}")
-    wait_for(lambda: not governed.held("ungoverned"), 20, "it to be let go")
+    wait_for(lambda: not governed.held("ungoverned"), 60, "it to be let go")
     assert governed.jobs() == []

@@ -91,7 +91,7 @@ def test_an_upload_job_made_by_hand_is_not_let_run_for_another_client(
         "spec": {"suspend": True, "template": template},
     }
     pods.api.create(f"/apis/batch/v1/namespaces/{pods.namespace}/jobs", forged)
-    wait_for(lambda: len(pods.jobs()) == 1, 30, "the Job made by hand to be removed")
+    wait_for(lambda: len(pods.jobs()) == 1, 60, "the Job made by hand to be removed")
     assert pods.jobs()[0]["metadata"]["name"] == real["metadata"]["name"]
     assert uploader.stored("mine") == []
     assert [client for client, _ in uploader.stored("real")] == ["site-1"]

@@ -49,7 +49,7 @@ def bound(control_plane: ControlPlane, namespace: str) -> list[str]:
 
 def wait_bound(control_plane: ControlPlane, namespace: str, *accounts: str) -> None:
     expected = list(accounts)
-    wait_for(lambda: bound(control_plane, namespace) == expected, 20, f"the binding of {expected or 'nobody'}")
+    wait_for(lambda: bound(control_plane, namespace) == expected, 60, f"the binding of {expected or 'nobody'}")
 
 
 def may(control_plane: ControlPlane, account: str, *request: str) -> bool:
@@ -171,14 +171,14 @@ def test_what_somebody_changed_is_brought_into_line(
     installation.policy(namespace, gate="Injected")
     other = {"metadata": {"name": ROLE}, "roleRef": {**role, "name": "view"}, "subjects": [account]}
     control_plane.api.create(resource, other)
-    wait_for(in_line, 20, "a binding of the gate's role")
+    wait_for(in_line, 60, "a binding of the gate's role")
 
     clients.create("site")
     everybody = {"kind": "Group", "apiGroup": group, "name": "system:authenticated"}
     control_plane.api.patch(f"{resource}/{ROLE}", {"subjects": [account, everybody]})
-    wait_for(in_line, 20, "the binding to be for its account alone")
+    wait_for(in_line, 60, "the binding to be for its account alone")
     control_plane.api.delete(f"{resource}/{ROLE}")
-    wait_for(in_line, 20, "the deleted binding")
+    wait_for(in_line, 60, "the deleted binding")
 
 
 def test_the_account_of_everybody_is_not_bound(
@@ -191,7 +191,7 @@ def test_the_account_of_everybody_is_not_bound(
     installation.policy(namespace, gate="Injected")
     clients.create("shared", account="default")
     pods = JobPods(kubelet, namespace)
-    wait_for(lambda: pods.events("shared"), 20, "an Event")
+    wait_for(lambda: pods.events("shared"), 60, "an Event")
     assert pods.events("shared") == {
         "GateAccountShared": f"Pod {namespace}/shared runs under the ServiceAccount default, which job pods use too, so"
         " its gate gets no right to publish job configurations; give the FL client a ServiceAccount of its own"
@@ -211,7 +211,7 @@ def test_a_mark_that_somebody_else_wrote_gives_nothing_where_no_policy_asks(
     control_plane.kubectl("create", "namespace", asking)
     try:
         wait_for(
-            lambda: control_plane.exists(f"/api/v1/namespaces/{asking}/serviceaccounts/default"), 20, "the account"
+            lambda: control_plane.exists(f"/api/v1/namespaces/{asking}/serviceaccounts/default"), 60, "the account"
         )
         installation.policy(asking, gate="Injected")
         there = Pods(control_plane, asking, clients.chart)
@@ -245,7 +245,7 @@ def test_a_client_that_runs_without_it_is_named_until_it_is_made_again(
 
     named = ", ".join(f"{namespace}/{name}" for name in sorted(["bare", "shell", deployed]))
     message = f"FL clients run without the gate: {named}; what to do is in their Events"
-    wait_for(lambda: ready(installation, namespace) == ("False", "GateMissing", message), 20, "the policy's condition")
+    wait_for(lambda: ready(installation, namespace) == ("False", "GateMissing", message), 60, "the policy's condition")
     without = f"runs without the gate that SiteLogPolicy {namespace}/site asks for; delete it:"
     assert pods.events(deployed) == {
         "GateMissing": f"Pod {namespace}/{deployed} {without} it is made again with the gate"
@@ -259,4 +259,4 @@ def test_a_client_that_runs_without_it_is_named_until_it_is_made_again(
     for name in ("bare", "shell", deployed):
         clients.delete(name)
     wait_bound(control_plane, namespace, SITE)
-    wait_for(lambda: ready(installation, namespace)[:2] == ("True", "InForce"), 20, "the policy to do what it says")
+    wait_for(lambda: ready(installation, namespace)[:2] == ("True", "InForce"), 60, "the policy to do what it says")

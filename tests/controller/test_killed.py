@@ -72,10 +72,10 @@ def test_killed_at_every_step_of_an_upload(
         assert client == "site-1"
         assert log.startswith(BROKEN)
         assert log.count(b"CRITICAL") == 1
-    wait_for(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in pods.jobs()), 20, "all to be recorded")
+    wait_for(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in pods.jobs()), 60, "all to be recorded")
     count = {"uploaded": len(uploaded), "skipped": len(made) - len(uploaded), "failed": 0}
-    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 20, "the totals")
-    wait_for(lambda: not installation.status(pods.namespace).get("pendingCounts"), 20, "the bookkeeping to be done")
+    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 60, "the totals")
+    wait_for(lambda: not installation.status(pods.namespace).get("pendingCounts"), 60, "the bookkeeping to be done")
     names = sorted(upload_name(made[name]["metadata"]["uid"]) for name in uploaded)
     assert sorted(job["metadata"]["name"] for job in pods.jobs()) == names
     assert sorted(pods.secrets()) == names
@@ -108,7 +108,7 @@ def test_an_upload_is_withdrawn_that_was_allowed_when_the_last_controller_lived(
     controllers.start()
 
     assert pods.wait("withdrawn", "Skipped").startswith(f"{reason}: ")
-    wait_for(lambda: pods.jobs() == pods.secrets() == [], 20, "the Job and its Secret to go")
+    wait_for(lambda: pods.jobs() == pods.secrets() == [], 60, "the Job and its Secret to go")
     installation.wait_in_force(pods.namespace)
     # A round later nothing has been counted again.
     before = installation.status(pods.namespace)["uploads"]
@@ -117,7 +117,7 @@ def test_an_upload_is_withdrawn_that_was_allowed_when_the_last_controller_lived(
     pods.wait("next", "Skipped")
     assert before == {"uploaded": 0, "skipped": 1, "failed": 0}
     count = {"uploaded": 0, "skipped": 2, "failed": 0}
-    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 20, "the totals")
+    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 60, "the totals")
     assert uploader.stored("withdrawn") == []
 
 
@@ -147,7 +147,7 @@ def test_a_job_without_its_log_whose_pod_is_gone_says_so(
     assert re.search(f"ERROR - {subject}: the job's own error log is lost: {why}", first)
     assert re.search(f"CRITICAL - {subject}: OOMKilled: ", last)
     count = {"uploaded": 1, "skipped": 0, "failed": 0}
-    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 20, "the totals")
+    wait_for(lambda: installation.status(pods.namespace)["uploads"] == count, 60, "the totals")
 
 
 def test_a_pod_that_goes_while_the_api_does_not_answer_is_not_forgotten(

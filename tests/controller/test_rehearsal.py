@@ -45,7 +45,7 @@ def test_stored_configmaps(installation: Installation, namespace: str) -> None:
     stored = {name: api.create(resource, body) for name, body in bodies(namespace, "old").items()}
     installation.policy(namespace, logStreaming="Forbidden", mode="DryRun")
 
-    wait_for(lambda: sum(installation.status(namespace).get("wouldBe", {}).values()) == 5, 20, "the rehearsal's counts")
+    wait_for(lambda: sum(installation.status(namespace).get("wouldBe", {}).values()) == 5, 60, "the rehearsal's counts")
     would_be = installation.status(namespace)["wouldBe"]
     assert would_be == {"injected": 0, "declared": 0, "stripped": 1, "clean": 1, "unreadable": 0, "refused": 3}
     says = {
@@ -67,7 +67,7 @@ def test_stored_configmaps(installation: Installation, namespace: str) -> None:
     counts = installation.status(namespace)["configMaps"]
     assert (counts["stripped"], counts["clean"]) == (1, 1)
     assert "labels" not in api.get(f"{resource}/old-other")["metadata"]
-    wait_for(lambda: not any(installation.status(namespace)["wouldBe"].values()), 20, "the rehearsal to be over")
+    wait_for(lambda: not any(installation.status(namespace)["wouldBe"].values()), 60, "the rehearsal to be over")
 
 
 def test_what_is_created(installation: Installation, pods: JobPods) -> None:
@@ -87,7 +87,7 @@ def test_what_is_created(installation: Installation, pods: JobPods) -> None:
 
     installation.policy(namespace, logStreaming="Forbidden", mode="DryRun")
     wait_for(
-        lambda: "DryRun of" in create(objects["job"] | {"metadata": {"generateName": "probe-"}}), 20, "the warning"
+        lambda: "DryRun of" in create(objects["job"] | {"metadata": {"generateName": "probe-"}}), 60, "the warning"
     )
     warnings = {}
     for name, body in objects.items():
@@ -101,7 +101,7 @@ def test_what_is_created(installation: Installation, pods: JobPods) -> None:
         else:
             assert stored["spec"]["containers"][0]["args"] == body["spec"]["containers"][0]["args"]
         pods.api.delete(path(body), {"gracePeriodSeconds": 0})
-        wait_for(lambda: not installation.control_plane.exists(path(body)), 20, f"{name} to be gone")  # noqa: B023
+        wait_for(lambda: not installation.control_plane.exists(path(body)), 60, f"{name} to be gone")  # noqa: B023
 
     installation.policy(namespace, logStreaming="Forbidden")
     for name, body in objects.items():
@@ -127,7 +127,7 @@ def test_running_pods(installation: Installation, pods: JobPods) -> None:
     pods.run("streams")
     spec = {"logStreaming": "Forbidden", "onRevoke": "DeletePods"}
     installation.policy(pods.namespace, **spec, mode="DryRun")
-    wait_for(lambda: told(installation, pods.namespace), 20, "the rehearsal's Event")
+    wait_for(lambda: told(installation, pods.namespace), 60, "the rehearsal's Event")
     said = f"Pod {pods.namespace}/streams would be deleted (onRevoke)"
     assert told(installation, pods.namespace) == {"streams": said}
     assert "deletionTimestamp" not in pods.api.get(f"/api/v1/namespaces/{pods.namespace}/pods/streams")["metadata"]
@@ -142,4 +142,4 @@ def test_running_pods(installation: Installation, pods: JobPods) -> None:
     )
     assert told(installation, pods.namespace) == {"streams": said}
     installation.policy(pods.namespace, **spec)
-    wait_for(lambda: "JobPodRemoved" in pods.events("streams"), 20, "the deletion")
+    wait_for(lambda: "JobPodRemoved" in pods.events("streams"), 60, "the deletion")

@@ -18,7 +18,7 @@ def unstopped(installation: Installation, namespace: str, name: str = "site") ->
 
 def wait_unstopped(installation: Installation, pods: JobPods, *names: str) -> None:
     expected = [f"{pods.namespace}/{name}" for name in names]
-    wait_for(lambda: unstopped(installation, pods.namespace) == expected, 20, f"the list of unstopped pods: {expected}")
+    wait_for(lambda: unstopped(installation, pods.namespace) == expected, 60, f"the list of unstopped pods: {expected}")
 
 
 def ready(installation: Installation, namespace: str) -> tuple[str, str, str]:
@@ -75,7 +75,7 @@ def test_running_pods_are_reported_until_they_end(installation: Installation, po
     wait_unstopped(installation, pods, "streams-first")
     pods.kubelet.delete(pods.namespace, "streams-first")
     wait_unstopped(installation, pods)
-    wait_for(lambda: ready(installation, pods.namespace)[1] == "InForce", 20, "the policy to do what it says")
+    wait_for(lambda: ready(installation, pods.namespace)[1] == "InForce", 60, "the policy to do what it says")
     assert exists(pods, "streams")
 
 
@@ -100,7 +100,7 @@ def test_they_are_deleted_where_the_policy_wants_it_and_nothing_else(installatio
     installation.policy(pods.namespace, logStreaming="Forbidden", onRevoke="DeletePods")
 
     for name in ("streams", "streams-first"):
-        wait_for(lambda: not exists(pods, name), 20, f"{name} to be deleted")  # noqa: B023 - at once
+        wait_for(lambda: not exists(pods, name), 60, f"{name} to be deleted")  # noqa: B023 - at once
         assert pods.events(name)["JobPodRemoved"] == (
             f"Pod {pods.namespace}/{name} was started before SiteLogPolicy {pods.namespace}/site forbade log streaming:"
             " deleted (onRevoke)"
@@ -134,7 +134,7 @@ def test_a_root_policy_reaches_them_and_selects_by_their_labels(
     selector = {"matchLabels": {"revoked": pods.namespace}}
     installation.policy(NAMESPACE, root, logStreaming="Forbidden", selector=selector)
     expected = [f"{pods.namespace}/streams"]
-    wait_for(lambda: unstopped(installation, NAMESPACE, root) == expected, 20, "the root policy's list")
+    wait_for(lambda: unstopped(installation, NAMESPACE, root) == expected, 60, "the root policy's list")
     assert unstopped(installation, pods.namespace) == []
     assert "StreamingNotStopped" not in pods.events("spared")
 
@@ -166,7 +166,7 @@ def kept(installation: Installation, pods: JobPods) -> Iterator[str]:
             return error.status == HTTPStatus.UNPROCESSABLE_ENTITY
         return False
 
-    wait_for(refused, 20, "the pod to be kept")
+    wait_for(refused, 60, "the pod to be kept")
     yield "a-kept"
     for of in reversed(resources):
         api.delete(f"{group}/validatingadmission{plural[of]}/{name}")
@@ -177,6 +177,6 @@ def test_one_that_cannot_be_deleted_keeps_no_other_waiting(
 ) -> None:
     pods.run("streams")
     installation.policy(pods.namespace, logStreaming="Forbidden", onRevoke="DeletePods")
-    wait_for(lambda: not exists(pods, "streams"), 20, "the other pod to be deleted")
+    wait_for(lambda: not exists(pods, "streams"), 60, "the other pod to be deleted")
     wait_unstopped(installation, pods, kept)
     assert exists(pods, kept)

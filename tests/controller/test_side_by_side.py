@@ -56,8 +56,8 @@ def test_what_both_do_is_done_and_told_once(
         log = received(uploader, name)
         assert log.startswith(BROKEN)
         assert log.count(b"CRITICAL") == 1
-    wait_for(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in pods.jobs()), 20, "all to be recorded")
-    wait_for(lambda: not installation.status(pods.namespace).get("pendingCounts"), 20, "the bookkeeping to be done")
+    wait_for(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in pods.jobs()), 60, "all to be recorded")
+    wait_for(lambda: not installation.status(pods.namespace).get("pendingCounts"), 60, "the bookkeeping to be done")
     assert installation.status(pods.namespace)["uploads"] == {"uploaded": COUNT, "skipped": COUNT, "failed": 0}
     for result, names in (("Uploaded", broken), ("Skipped", clean)):
         assert sum(counted(each, result) for each in both) == before[result] + COUNT
@@ -87,7 +87,7 @@ def test_who_comes_too_late_for_a_log_leaves_it_to_the_one_that_has_it(
         pods.kubelet.delete(pods.namespace, "busy")
         late = controllers.start()
         read = f"/{pods.namespace}/pods/busy/log?"
-        wait_for(lambda: sum(read in request for request in controllers.proxy.seen) > 1, 20, "the late one to ask")
+        wait_for(lambda: sum(read in request for request in controllers.proxy.seen) > 1, 60, "the late one to ask")
         late.ready()
     finally:
         os.kill(first.pid, signal.SIGCONT)

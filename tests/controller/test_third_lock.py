@@ -36,7 +36,7 @@ class Site:
         def decided() -> str:
             return str(self.get(name)["metadata"].get("labels", {}).get("sitelog.dev/decision", ""))
 
-        wait_for(lambda: decided() == decision, 20, f"ConfigMap {name} to be {decision}")
+        wait_for(lambda: decided() == decision, 60, f"ConfigMap {name} to be {decision}")
 
 
 def ready(installation: Installation, namespace: str) -> tuple[str, str, str]:
@@ -60,13 +60,13 @@ def test_stored_ones_follow_the_policy_and_get_their_own_word_back(installation:
     for name, config in own.items():
         site.wait(name, "SwitchedOff")
         assert site.config(name) == {**config, "allow_log_streaming": False}
-    wait_for(lambda: ready(installation, namespace)[1] == "InForce", 20, "the policy to do what it says")
+    wait_for(lambda: ready(installation, namespace)[1] == "InForce", 60, "the policy to do what it says")
 
     installation.policy(namespace, logStreaming="Allowed")
     for name, decision in (("silent", "SwitchedOn"), ("allows", "SwitchedOn"), ("forbids", "SiteForbids")):
         site.wait(name, decision)
         assert site.config(name) == own[name]
-    wait_for(lambda: ready(installation, namespace)[1] == "SiteForbids", 20, "the disagreement in the status")
+    wait_for(lambda: ready(installation, namespace)[1] == "SiteForbids", 60, "the disagreement in the status")
     assert ready(installation, namespace) == (
         "True",
         "SiteForbids",
@@ -103,7 +103,7 @@ def test_an_immutable_one_is_reported_and_the_report_ends_with_the_prohibition(
     site.create("frozen", BASE, immutable=True)
     installation.policy(namespace, logStreaming="Forbidden")
     site.wait("frozen", "Refused")
-    wait_for(lambda: ready(installation, namespace)[1] == "ObjectsRefused", 20, "the status to name it")
+    wait_for(lambda: ready(installation, namespace)[1] == "ObjectsRefused", 60, "the status to name it")
     assert ready(installation, namespace)[2] == (
         f"stored before and cannot be brought into line: {namespace}/frozen; delete them"
     )
@@ -113,4 +113,4 @@ def test_an_immutable_one_is_reported_and_the_report_ends_with_the_prohibition(
 
     installation.policy(namespace, logStreaming="Allowed")
     site.wait("frozen", "SwitchedOn")
-    wait_for(lambda: ready(installation, namespace)[:2] == ("True", "InForce"), 20, "the status to be well again")
+    wait_for(lambda: ready(installation, namespace)[:2] == ("True", "InForce"), 60, "the status to be well again")

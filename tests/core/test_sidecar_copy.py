@@ -182,7 +182,7 @@ class Sidecar:
             )
 
     def __enter__(self) -> Self:
-        wait_for(self._heeds_sigterm, 20, "the program to have begun")
+        wait_for(self._heeds_sigterm, 60, "the program to have begun")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -216,10 +216,10 @@ def test_every_python_follows_a_file_that_appears_late_and_ends_when_it_is_told(
     with Sidecar(python, file, output) as sidecar:
         file.parent.mkdir()
         file.write_bytes(b"first \xff\n")
-        wait_for(lambda: sidecar.output == b"first \xff\n", 20, "the first line")
+        wait_for(lambda: sidecar.output == b"first \xff\n", 60, "the first line")
         file.rename(file.with_suffix(".1"))
         file.write_bytes(b"second")
-        wait_for(lambda: sidecar.output == b"first \xff\nsecond", 20, "the second file")
+        wait_for(lambda: sidecar.output == b"first \xff\nsecond", 60, "the second file")
         assert sidecar.terminate() == 0
         assert read_copy(sidecar.output, len(sidecar.output)) == Captured(b"first \xff\nsecond")
         assert [path.name for path in tmp_path.rglob("*.pyc")] == []
@@ -245,7 +245,7 @@ def test_a_file_that_cannot_be_read_is_said_and_the_sidecar_stays(tmp_path: Path
     file = tmp_path / "error_log.txt"
     file.mkdir()
     with Sidecar(sys.executable, file, tmp_path / "output") as sidecar:
-        wait_for(lambda: is_finished(sidecar.output), 20, "it to say so")
+        wait_for(lambda: is_finished(sidecar.output), 60, "it to say so")
         assert sidecar.terminate() == 0
         copy = read_copy(sidecar.output, len(sidecar.output))
         assert copy == Captured(partial="the file could not be read (IsADirectoryError)")

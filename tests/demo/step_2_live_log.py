@@ -20,7 +20,7 @@ def show(world: World) -> str:
         "gate in the site's client publishes its configuration as a ConfigMap, and the job runs with the answer."
     )
     job_id = world.submit(write_job(world.directory, "live", rounds=ROUNDS, seconds_per_round=0.5))
-    wait_for(lambda: f"job {job_id} at {SITE}: " in federation.log(SITE), 30, "the gate to answer about the job")
+    wait_for(lambda: f"job {job_id} at {SITE}: " in federation.log(SITE), 60, "the gate to answer about the job")
     tell.type("kubectl get cm -l sitelog.dev/job=$JOB -L sitelog.dev/client,sitelog.dev/decision")
     on_disk = world.deployed_configuration(job_id).read_text()
     tell.check(
@@ -39,7 +39,7 @@ def show(world: World) -> str:
     )
 
     status = federation.wait(job_id)
-    wait_for(lambda: STORED in federation.stored(job_id), 30, f"the FL server to store {STORED}")
+    wait_for(lambda: STORED in federation.stored(job_id), 60, f"the FL server to store {STORED}")
     tell.progress(f"the job has ended: {status}")
     tell.type("ls $FL/jobs-storage/$JOB")
     tell.type(f"grep -c '{LINE}' $FL/jobs-storage/$JOB/{STORED}")

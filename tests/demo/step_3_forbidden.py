@@ -14,7 +14,7 @@ def show(world: World, job_id: str) -> None:
     tell.type(f"{READ} > $TMP/before.json")
     tell.type(f"""kubectl patch slp {POLICY} --type=merge -p '{{"spec": {{"logStreaming": "Forbidden"}}}}'""")
     world.installation.wait_in_force(NAMESPACE, POLICY)
-    wait_for(lambda: _decision(world.configmap("job-42")) == "Stripped", 30, "ConfigMap job-42 to be cleaned")
+    wait_for(lambda: _decision(world.configmap("job-42")) == "Stripped", 60, "ConfigMap job-42 to be cleaned")
 
     tell.say("Nobody has touched the ConfigMap but the controller:")
     tell.type(f"{READ} | \\\n  diff -u $TMP/before.json -", fails=True)

@@ -57,7 +57,7 @@ def _pod(world: World) -> dict[str, Any]:
     """Wait for the launcher's pod, and look at it."""
     tell, api = world.narrator, world.control_plane.api
     path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    (pod,) = wait_for(lambda: api.get(path, labelSelector="sitelog.dev/job")["items"], 30, "the launcher's job pod")
+    (pod,) = wait_for(lambda: api.get(path, labelSelector="sitelog.dev/job")["items"], 60, "the launcher's job pod")
     tell.let("POD", pod["metadata"]["name"])
     tell.type("kubectl get pod $POD")
     tell.type("""kubectl get pod $POD -o jsonpath='{.spec.containers[0].args[0:3]}{"\\n"}'""")

@@ -57,6 +57,6 @@ def _open(world: World) -> None:
     tell.type(f"kubectl describe role {SITE} | tail -n 3")
     tell.type(f"kubectl auth can-i list configmaps --as=system:serviceaccount:{NAMESPACE}:{SITE}", fails=True)
     account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default"
-    wait_for(lambda: world.control_plane.exists(account), 20, f"the default service account of {NAMESPACE}")
+    wait_for(lambda: world.control_plane.exists(account), 60, f"the default service account of {NAMESPACE}")
     tell.progress(f"starting {SITE} through the gate: python -m sitelog.gate, as this ServiceAccount")
     world.start_site()

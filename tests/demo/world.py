@@ -46,7 +46,7 @@ class World:
             counts = self.installation.status(NAMESPACE, POLICY).get("configMaps", {})
             return all(counts.get(decision) == number for decision, number in wanted.items())
 
-        wait_for(counted, 30, f"the policy's status to count {wanted}")
+        wait_for(counted, 60, f"the policy's status to count {wanted}")
 
     def configmap(self, name: str) -> dict[str, Any]:
         """Read a ConfigMap."""

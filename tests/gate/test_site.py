@@ -67,8 +67,8 @@ def test_the_parent_uploads_an_error_log_only_where_the_policy_allows(gated: Fed
     forbidden, _ = run(gated, tmp_path, "forbidden", "Forbidden", fails=True)
     allowed, _ = run(gated, tmp_path, "allowed", "Allowed", fails=True)
 
-    wait_for(lambda: f"ERRORLOG_{SITE}" in gated.stored(allowed), 30, "the allowed job's error log")
-    wait_for(lambda: f"{UPLOADING} for {SITE} job {allowed}" in gated.log(SITE), 30, "the parent's upload")
+    wait_for(lambda: f"ERRORLOG_{SITE}" in gated.stored(allowed), 60, "the allowed job's error log")
+    wait_for(lambda: f"{UPLOADING} for {SITE} job {allowed}" in gated.log(SITE), 60, "the parent's upload")
     assert f"{UPLOADING} for {SITE} job {forbidden}" not in gated.log(SITE)
     assert gated.stored(forbidden) == {}
     assert (gated.workspace(SITE) / forbidden / "error_log.txt").stat().st_size > 0

@@ -52,7 +52,7 @@ def refusing(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Ite
         url = f"https://127.0.0.1:{server.server_port}/configmaps"
         control_plane.api.create(configurations, webhook(namespace, url, pair.certificate.read_bytes()))
         try:
-            wait_for(lambda: refuses(control_plane, namespace), 30, "the webhook to be in force")
+            wait_for(lambda: refuses(control_plane, namespace), 60, "the webhook to be in force")
             yield namespace
         finally:
             control_plane.api.delete(f"{configurations}/{namespace}")

@@ -145,7 +145,7 @@ def test_an_allowed_job_is_treated_as_the_sites_file_says(
     fire(here, EventType.JOB_COMPLETED, "job-a")
 
     assert "auto_log_streamer" in here.file("job-a").read_text()
-    wait_for(lambda: uploads == ["job-a"], 10, "the upload")
+    wait_for(lambda: uploads == ["job-a"], 60, "the upload")
 
 
 def test_a_forbidden_job_gets_no_streamer_and_no_upload(
@@ -168,7 +168,7 @@ def then_upload_a_marker(here: GatedSite, uploads: list[str]) -> None:
     (here.run_folder("marker")).mkdir()
     (here.run_folder("marker") / "error_log.txt").write_text("ERROR - marker\n")
     fire(here, EventType.JOB_COMPLETED, "marker")
-    wait_for(lambda: "marker" in uploads, 10, "the marker's upload")
+    wait_for(lambda: "marker" in uploads, 60, "the marker's upload")
     assert uploads == ["marker"]
 
 

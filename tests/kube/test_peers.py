@@ -35,7 +35,7 @@ async def test_each_pod_of_a_replica_set_has_its_own_share(
     def names() -> list[str]:
         return [pod["metadata"]["name"] for pod in control_plane.api.get(pods, labelSelector="app=peers")["items"]]
 
-    wait_for(lambda: len(names()) == 2, 20, "two pods")
+    wait_for(lambda: len(names()) == 2, 60, "two pods")
     found = [await share(client, namespace, name) for name in names()]
     assert sorted(each.index for each in found) == [0, 1]
     assert {each.number for each in found} == {2}

@@ -138,7 +138,7 @@ def submit(site: Federation, directory: Path, name: str, text: str, file: str = 
 def wait_stored(site: Federation, job_id: str, files: Sequence[str]) -> None:
     assert site.wait(job_id) == "FINISHED:COMPLETED"
     wanted = {f"LOG_{file}_{SITE}" for file in files}
-    wait_for(lambda: wanted <= site.stored(job_id).keys(), 20, f"{sorted(wanted)} on the server")
+    wait_for(lambda: wanted <= site.stored(job_id).keys(), 60, f"{sorted(wanted)} on the server")
 
 
 def assert_nothing_arrived(site: Federation, job_id: str) -> None:

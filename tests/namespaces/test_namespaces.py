@@ -35,7 +35,7 @@ class Place:
         self.control_plane = control_plane
         self.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
         account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-        wait_for(lambda: control_plane.exists(account), 20, f"the default service account of {name}")
+        wait_for(lambda: control_plane.exists(account), 60, f"the default service account of {name}")
 
     def configmaps(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.name}/configmaps/{name}".rstrip("/")
@@ -47,7 +47,7 @@ class Place:
         return str(self.api.get(self.configmaps(name))["metadata"].get("labels", {}).get("sitelog.dev/decision", ""))
 
     def wait(self, name: str, decision: str) -> None:
-        wait_for(lambda: self.decision(name) == decision, 30, f"ConfigMap {self.name}/{name} to be {decision}")
+        wait_for(lambda: self.decision(name) == decision, 60, f"ConfigMap {self.name}/{name} to be {decision}")
 
     def policy(self, **spec: Any) -> Json:
         """Apply a policy without waiting: perhaps nobody will hear of it."""
@@ -196,7 +196,7 @@ def test_a_policy_of_the_releases_namespace_reaches_these_and_no_other(
         place.create("under-root")
     assert (governed.decision("under-root"), other.decision("under-root")) == ("Stripped", "")
     installation.control_plane.kubectl("delete", "slp", "all", f"--namespace={NAMESPACE}")
-    wait_for(lambda: _decided(governed) == "Injected", 20, "the policy to be forgotten")
+    wait_for(lambda: _decided(governed) == "Injected", 60, "the policy to be forgotten")
 
 
 def _decided(place: Place) -> str:
@@ -231,7 +231,7 @@ def test_a_gate_gets_its_right_by_a_role_of_its_namespace(installation: Installa
     def allowed(namespace: str) -> bool:
         return governed.kubectl(*may, f"--namespace={namespace}", check=False).strip() == "yes"
 
-    wait_for(lambda: allowed(governed.name), 20, "the gate's right")
+    wait_for(lambda: allowed(governed.name), 60, "the gate's right")
     binding = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{governed.name}/rolebindings/sitelog-{NAMESPACE}-gate"
     assert governed.api.get(binding)["roleRef"]["kind"] == "Role"
     assert not allowed("default")
@@ -248,7 +248,7 @@ def test_a_namespace_that_may_not_be_read_costs_the_others_nothing_and_stays_for
     for deployment in ("sitelog-controller", "sitelog-webhook"):
         governed.kubectl("rollout", "restart", f"deployment/{deployment}", here)
     for deployment in ("sitelog-controller", "sitelog-webhook"):
-        governed.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=60s")
+        governed.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=90s")
     _follows(installation, governed, "Allowed")
     with pytest.raises(ApiError, match="prohibits log streaming here"):
         second.create("unseen")
@@ -283,7 +283,7 @@ def test_a_namespace_that_leaves_the_list_is_as_if_sitelog_were_not_there(
             return third.create(f"left-{secrets.token_hex(3)}")
         return None
 
-    assert GROUP not in json.dumps(wait_for(admitted, 30, "the prohibition to end")["metadata"].get("labels", {}))
+    assert GROUP not in json.dumps(wait_for(admitted, 60, "the prohibition to end")["metadata"].get("labels", {}))
 
 
 def test_a_namespace_that_is_deleted_goes_and_the_others_go_on(
@@ -302,7 +302,7 @@ def test_a_namespace_that_is_deleted_goes_and_the_others_go_on(
     wait_for(lambda: not second.control_plane.exists(kubelet_path), 60, "the pod that was held to go")
     _follows(installation, governed, "Forbidden")  # while it is terminating
     second.api.patch(second.configmaps("stays"), {"metadata": {"finalizers": None}})
-    second.kubectl("wait", "--for=delete", f"namespace/{second.name}", "--timeout=60s")
+    second.kubectl("wait", "--for=delete", f"namespace/{second.name}", "--timeout=90s")
     _follows(installation, governed, "Allowed")  # and when it is gone
     upgrade(installation, governed)
 

@@ -74,7 +74,7 @@ def chart() -> Iterator[ChartAlone]:
             control_plane.kubectl("create", "namespace", namespace)
         for namespace in (*OPEN, *CLOSED):
             account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-            wait_for(lambda account=account: control_plane.exists(account), 30, f"the account of {namespace}")
+            wait_for(lambda account=account: control_plane.exists(account), 60, f"the account of {namespace}")
         yield running
 
 
@@ -121,7 +121,7 @@ def test_after_the_crd_was_deleted(prohibited: ChartAlone) -> None:
     assert bindings
     [controller] = prohibited.controllers
     prohibited.control_plane.kubectl("delete", "crd", f"{PLURAL}.{GROUP}")
-    wait_for(lambda: "prohibitions stay as they are" in controller.log, 30, "the controller to find no CRD")
+    wait_for(lambda: "prohibitions stay as they are" in controller.log, 60, "the controller to find no CRD")
     print(besieged(prohibited, 1))
     assert prohibited.bindings().keys() == bindings
 

@@ -88,13 +88,13 @@ class ChartAlone:
 
     def wait_enforced(self, namespace: str, name: str = "site") -> None:
         """Wait as a person does."""
-        wanted = ("--for=condition=Enforced", "--timeout=30s")
+        wanted = ("--for=condition=Enforced", "--timeout=90s")
         self.control_plane.kubectl("wait", f"slp/{name}", f"--namespace={namespace}", *wanted)
 
     def wait_settled(self, namespace: str, name: str = "site") -> str:
         """Wait until the API server has been seen to go by a policy, whatever it says; give the condition's reason."""
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
-        policy = wait_for(lambda: goes_by(now := self.api.get(path)) and now, 30, f"the API server to go by {name}")
+        policy = wait_for(lambda: goes_by(now := self.api.get(path)) and now, 60, f"the API server to go by {name}")
         return str(enforced(policy)["reason"])
 
     def bindings(self) -> dict[str, Json]:

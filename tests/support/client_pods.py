@@ -52,7 +52,7 @@ def install_site(control_plane: ControlPlane, chart: Path, namespace: str) -> Js
     def pods() -> list[Json]:
         return list(control_plane.api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)["items"])
 
-    wait_for(lambda: len(pods()) == 1, 30, "the site's pod")
+    wait_for(lambda: len(pods()) == 1, 60, "the site's pod")
     return pods()[0]
 
 

@@ -81,7 +81,7 @@ def own_controllers(installation: Installation, directory: Path, *options: str) 
     control_plane = installation.control_plane
     scale = ("scale", "deployment", "sitelog-controller", f"--namespace={NAMESPACE}")
     control_plane.kubectl(*scale, "--replicas=0")
-    wait_for(lambda: not installation.pods("controller"), 40, "the installed controller to go")
+    wait_for(lambda: not installation.pods("controller"), 60, "the installed controller to go")
     try:
         with ApiProxy(control_plane) as proxy:
             controllers = Controllers(control_plane, proxy, directory, options)
@@ -91,4 +91,4 @@ def own_controllers(installation: Installation, directory: Path, *options: str) 
                 controllers.close()
     finally:
         control_plane.kubectl(*scale, "--replicas=1")
-        control_plane.kubectl("rollout", "status", "deployment/sitelog-controller", f"-n{NAMESPACE}", "--timeout=60s")
+        control_plane.kubectl("rollout", "status", "deployment/sitelog-controller", f"-n{NAMESPACE}", "--timeout=90s")

@@ -146,7 +146,7 @@ class Federation:
 
         NVFlare writes it after the status, so it is waited for.
         """
-        detail = wait_for(lambda: self._meta(job_id).get("job_deploy_detail"), 10, f"job {job_id}'s deploy detail")
+        detail = wait_for(lambda: self._meta(job_id).get("job_deploy_detail"), 60, f"job {job_id}'s deploy detail")
         return [str(line) for line in detail or []]
 
     def stored(self, job_id: str) -> dict[str, bytes]:

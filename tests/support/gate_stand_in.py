@@ -114,7 +114,7 @@ class StandIn:
     def _wait_until_in_force(self) -> None:
         for namespace in NAMESPACES:
             if namespace != UNGOVERNED:
-                wait_for(lambda namespace=namespace: self._acts(namespace), 30, f"admission in {namespace}")
+                wait_for(lambda namespace=namespace: self._acts(namespace), 60, f"admission in {namespace}")
 
     def _acts(self, namespace: str) -> bool:
         manifest = {"metadata": {"generateName": "probe-"}, "data": {"config_fed_client.json": "{}"}}

@@ -57,7 +57,7 @@ class Installation:
         here = f"--namespace={NAMESPACE}"
         self.control_plane.helm("install", "sitelog", str(CHART), here, "--create-namespace", *settings)
         for deployment in ("sitelog-controller", "sitelog-webhook"):
-            self.control_plane.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=60s")
+            self.control_plane.kubectl("rollout", "status", f"deployment/{deployment}", here, "--timeout=90s")
 
     # --- what tests do with it ----------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ class Installation:
                 and goes_by(self._policy(namespace, name))
                 and self._webhooks_know(policy)
             ),
-            deadline=20,
+            deadline=60,
             what=f"SiteLogPolicy {namespace}/{name} is in force",
         )
 
@@ -115,12 +115,12 @@ class Installation:
         """Let no webhook pod run meanwhile."""
         scale = ("scale", "deployment", "sitelog-webhook", f"--namespace={NAMESPACE}")
         self.control_plane.kubectl(*scale, "--replicas=0")
-        wait_for(lambda: not self.pods("webhook"), 40, "the webhook's pods to go")
+        wait_for(lambda: not self.pods("webhook"), 60, "the webhook's pods to go")
         try:
             yield
         finally:
             self.control_plane.kubectl(*scale, "--replicas=2")
-            status = ("rollout", "status", "deployment/sitelog-webhook", f"--namespace={NAMESPACE}", "--timeout=60s")
+            status = ("rollout", "status", "deployment/sitelog-webhook", f"--namespace={NAMESPACE}", "--timeout=90s")
             self.control_plane.kubectl(*status)
 
     def _policy(self, namespace: str, name: str) -> Json:

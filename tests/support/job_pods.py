@@ -113,6 +113,6 @@ class JobPods:
 
 def received(uploader: StandInUploader, job_id: str, client: str = "site-1") -> bytes:
     """Wait for a job's error log on the server; there is one, and it is the client's."""
-    ((of, log),) = wait_for(lambda: uploader.stored(job_id), 40, f"the error log of {job_id}")
+    ((of, log),) = wait_for(lambda: uploader.stored(job_id), 60, f"the error log of {job_id}")
     assert of == client
     return log

@@ -80,7 +80,7 @@ class PodsByHand:
         pod = self._pod(namespace, name)
         logs = self._logs.of(namespace, name, pod["metadata"]["uid"])
         log = logs.current(container or pod["spec"]["containers"][0]["name"])
-        wait_for(lambda: log.followed >= times, 20, f"somebody to follow the log of {name}")
+        wait_for(lambda: log.followed >= times, 60, f"somebody to follow the log of {name}")
 
     def terminate(
         self,

@@ -65,7 +65,7 @@ class SecondSender:
         self.process.stdin.flush()
 
     def _answered(self, pieces: int) -> None:
-        wait_for(lambda: f"[{pieces} answered]" in self._output.read_text(), 30, f"the answer to piece {pieces}")
+        wait_for(lambda: f"[{pieces} answered]" in self._output.read_text(), 60, f"the answer to piece {pieces}")
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ class SidecarPods(JobPods):
     def wait_gone(self, name: str) -> None:
         """Wait until the API has a pod no longer."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
-        wait_for(lambda: not self.kubelet.control_plane.exists(path), 30, f"{name} to go")
+        wait_for(lambda: not self.kubelet.control_plane.exists(path), 60, f"{name} to go")
 
     def closing(self, name: str, text: str, kind: str = "CRITICAL") -> bytes:
         """Pattern of a record of ours about a pod."""

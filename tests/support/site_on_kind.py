@@ -111,7 +111,7 @@ class Site:
         """End the FL server and its jobs; its disk stays."""
         here = f"--namespace={NAMESPACE}"
         self.cluster.kubectl("scale", f"deployment/{SERVER}", "--replicas=0", here)
-        self.cluster.kubectl("wait", "pods", _SERVER_PODS, "--for=delete", "--timeout=60s", here)
+        self.cluster.kubectl("wait", "pods", _SERVER_PODS, "--for=delete", "--timeout=90s", here)
 
     def start_server(self) -> None:
         """Start the FL server, and wait until the site is registered again."""

@@ -92,5 +92,5 @@ class SitelogProcess:
             self._process.require_running()
             return self.ask("/readyz")[0] == 200
 
-        wait_for(answers, 30, f"{self.log_file.stem} to be ready")
+        wait_for(answers, 60, f"{self.log_file.stem} to be ready")
         return self

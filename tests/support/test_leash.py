@@ -27,12 +27,12 @@ def test_a_killed_starter_takes_even_detached_grandchildren_along(tmp_path: Path
     pids = tmp_path / "pids"
     script = f"setsid sleep 300 & echo $! > {pids}.new; echo $$ >> {pids}.new; mv {pids}.new {pids}; exec sleep 300"
     starter = subprocess.Popen([sys.executable, "-c", STARTER, str(LEASH), script])
-    wait_for(pids.exists, 10, "the command to run")
+    wait_for(pids.exists, 60, "the command to run")
     below = [int(pid) for pid in pids.read_text().split()]
     assert not any(gone(pid) for pid in below)
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
-    wait_for(lambda: all(gone(pid) for pid in below), 10, "everything below it to end")
+    wait_for(lambda: all(gone(pid) for pid in below), 60, "everything below it to end")
 
 
 def test_exit_code_passes_through() -> None:

@@ -40,7 +40,7 @@ class Upload:
 
     def saw(self, words: str) -> None:
         """Wait until it has logged some words."""
-        wait_for(lambda: re.search(words, self.text()), 20, f"the uploader to say {words!r}")
+        wait_for(lambda: re.search(words, self.text()), 60, f"the uploader to say {words!r}")
 
     def exit_code(self) -> int:
         return self.process.wait(timeout=60)

@@ -33,7 +33,7 @@ class Witness:
     def deploy(self) -> None:
         """Start it, unless an earlier run did."""
         self._cluster.kubectl("apply", "--namespace=kube-system", "--filename=-", input=json.dumps(_pod()))
-        wait = ("wait", f"pod/{NAME}", "--for=condition=Ready", "--timeout=60s")
+        wait = ("wait", f"pod/{NAME}", "--for=condition=Ready", "--timeout=90s")
         self._cluster.kubectl(*wait, "--namespace=kube-system")
 
     def wrote(self, pod_uid: str) -> dict[str, bytes]:

@@ -60,7 +60,7 @@ def test_the_site_is_later(
     sender = site("later", THEIRS[:2970])
     sender.send_pieces(0)  # it is ready
     ours = upload(federation.kit(MEMBER), job, "later", OURS, settling=uploader.SETTLING)
-    wait_for(lambda: stored("later") == OURS, 30, "our log to be stored")
+    wait_for(lambda: stored("later") == OURS, 60, "our log to be stored")
     sender.finish()
     check(ours, federation, job, "later")
     assert "sent 2 times" in ours.result["message"]
@@ -72,7 +72,7 @@ def test_the_site_is_under_way(
     sender = site("beside", THEIRS)
     sender.send_pieces(2)
     ours = upload(federation.kit(MEMBER), job, "beside", OURS, settling=uploader.SETTLING)
-    wait_for(lambda: stored("beside"), 30, "something to be stored")
+    wait_for(lambda: stored("beside"), 60, "something to be stored")
     sender.finish()
     check(ours, federation, job, "beside")
 
@@ -105,7 +105,7 @@ def test_a_kit_that_may_not_look_sends_again(
     sender = site("unseen", THEIRS)
     sender.send_pieces(2)
     ours = upload(federation.kit(COURIER), job, "unseen", OURS, settling=uploader.SETTLING)
-    wait_for(lambda: stored("unseen"), 30, "something to be stored")
+    wait_for(lambda: stored("unseen"), 60, "something to be stored")
     sender.finish()
     assert ours.end == (EXIT_DELIVERED, "ErrorLogUploadedUnverified", False)
     assert stored("unseen") == OURS

@@ -57,7 +57,7 @@ def root_policy(installation: Installation) -> Iterator[Callable[..., None]]:
         answers = [installation.control_plane.kubectl(*arguments, input=probe, check=False) for _ in range(4)]
         return all(answer and "sitelog.dev" not in answer for answer in answers)  # none: the API server refuses still
 
-    wait_for(forgotten, 20, "the webhook's pods to forget the policy")
+    wait_for(forgotten, 60, "the webhook's pods to forget the policy")
 
 
 def components(body: Any, key: str = KEY) -> list[Any]:
@@ -188,7 +188,7 @@ def test_dry_run_says_what_it_would_do_and_does_nothing(
         return answer if "Warning" in answer else ""
 
     for _ in range(4):  # every pod of the webhook, whichever is asked
-        answer = wait_for(warned, 20, "a warning of what would be")
+        answer = wait_for(warned, 60, "a warning of what would be")
         assert f"DryRun of SiteLogPolicy {namespace}/site: would be Stripped. ConfigMap {namespace}/job" in answer
     created = kubectl("create", body=configmap(namespace, "job", DECLARED))
     assert created["data"][KEY] == json.dumps(DECLARED)

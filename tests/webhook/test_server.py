@@ -134,7 +134,7 @@ def test_it_is_ready_when_it_knows_the_policies_and_has_a_certificate(
                 webhook.post("/configmaps", SMALL)
             (webhook.certificates / "tls.key").unlink()
             listing.open()
-            wait_for(lambda: "waiting for one" in webhook.log, 20, "a complaint about the missing certificate")
+            wait_for(lambda: "waiting for one" in webhook.log, 60, "a complaint about the missing certificate")
             assert webhook.ask("/readyz") == (503, "ok policies\nNO listening\n")
             webhook.use(pairs[0])
             webhook.ready()
@@ -191,13 +191,13 @@ def test_the_certificate_changes_without_a_lost_request(webhook: Webhook, pairs:
         try:
             for pair in pairs[1:]:
                 webhook.use(pair)
-                wait_for(lambda: webhook.served().strip() == pair.certificate.read_text().strip(), 20, "the new one")  # noqa: B023 - at once
+                wait_for(lambda: webhook.served().strip() == pair.certificate.read_text().strip(), 60, "the new one")  # noqa: B023 - at once
             serving = webhook.served()
             shutil.copy(pairs[0].key, webhook.certificates / "tls.key")  # does not fit the certificate
-            wait_for(lambda: "keeping the one in use" in webhook.log, 20, "a complaint about the broken pair")
+            wait_for(lambda: "keeping the one in use" in webhook.log, 60, "a complaint about the broken pair")
             assert webhook.served() == serving
             webhook.use(pairs[0])
-            wait_for(lambda: webhook.served() != serving, 20, "a good pair again")
+            wait_for(lambda: webhook.served() != serving, 60, "a good pair again")
         finally:
             over.set()
         answers = [answer for asking in running for answer in asking.result()]
@@ -247,7 +247,7 @@ def test_no_review_under_way_is_dropped_at_the_end(
             connection.connect()
             connection.sock.sendall(head + SMALL[:10])  # the rest comes when the process has been told to stop
         webhook.terminate()
-        wait_for(lambda: not _listens(webhook), 20, "the listener to be closed")
+        wait_for(lambda: not _listens(webhook), 60, "the listener to be closed")
         for connection in connections:
             connection.sock.sendall(SMALL[10:])
             response = http.client.HTTPResponse(connection.sock)

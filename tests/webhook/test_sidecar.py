@@ -196,7 +196,7 @@ def test_a_quota_that_wants_every_container_to_name_its_resources_takes_it(
         words = ("create", "-f", "-", "--dry-run=server", f"--namespace={here}")
         return kubectl(*words, input=json.dumps(job_pod("less")), check=False)
 
-    wait_for(lambda: "must specify limits.cpu for: container-" in refused(), 20, "the quota to be in force")
+    wait_for(lambda: "must specify limits.cpu for: container-" in refused(), 60, "the quota to be in force")
 
     stored, said = create(installation, here, changed_job("full", resources={"limits": LIMITS, "requests": LIMITS}))
     assert said == "pod/full created\n"

@@ -22,6 +22,7 @@ from .ledger import policy_path
 
 _TOGETHER: Final = 0.05  # seconds in which what happens is answered with one look
 _SOON: Final = 0.2  # seconds until a look that left something open is repeated; each time twice as many
+_LATE: Final = 5.0  # and no more than these: a prohibition waits for it
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Enforcement:
             self._happened.clear()
             settled = await self._look()
             delay = self._interval if settled else soon
-            soon = _SOON if settled else min(2 * soon, self._interval)
+            soon = _SOON if settled else min(2 * soon, _LATE)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._happened.wait(), timeout=delay)
                 soon = _SOON
