@@ -5,9 +5,9 @@ is noted is judged by NVFlare's own parser and ConfigService.
 """
 
 import argparse
+import ast
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -31,10 +31,10 @@ LIBRARY = "/usr/lib/site"  # where NVFlare lies in the pods' image
 ENTRYPOINT = ["python3"]  # of the image
 _REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
 _NOTES_ITS_WORDS = """
-import json, os, sys
+import os, sys
 if __name__ == "__main__":
     with open({notes!r}, "a") as notes:
-        notes.write(json.dumps([sys.argv[1:], dict(os.environ)]) + "\\n")
+        notes.write(repr((sys.argv[1:], dict(os.environ))) + "\\n")
 """
 _LAUNCHED = ("python3", "-u", "-m", WORKER_MODULE)
 Noted = tuple[list[str], dict[str, str]]
@@ -106,7 +106,7 @@ class Image:
                 check=False,
                 timeout=20,
             )
-        return [(words, variables) for words, variables in map(json.loads, self._notes.read_text().splitlines())]
+        return [ast.literal_eval(line) for line in self._notes.read_text().splitlines()]
 
     def _here(self, word: str) -> str:
         return word.replace(LIBRARY, str(self._library))

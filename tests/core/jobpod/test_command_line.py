@@ -1,12 +1,8 @@
 """The second lock's word on a command line, judged by NVFlare's own parser and configuration service."""
 
 import argparse
-import contextlib
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -15,7 +11,6 @@ from nvflare.apis.fl_constant import SystemConfigs
 from nvflare.app_common.logging.constants import is_log_streaming_allowed
 from nvflare.fuel.utils.argument_utils import parse_vars
 from nvflare.fuel.utils.config_service import ConfigService
-from nvflare.private.fed.app.client.worker_process import parse_arguments
 
 from sitelog.core.jobpod.command_line import (
     CommandError,
@@ -27,6 +22,7 @@ from sitelog.core.jobpod.command_line import (
 from sitelog.core.jobpod.container import Container, Variable
 from sitelog.core.jobpod.lock import may_stream
 from sitelog.core.names import FORBIDDING_VALUE, FORBIDDING_VARIABLE, FORBIDDING_WORD, WORKER_MODULE
+from support import started
 from support.hypothesis_profiles import at_least
 from support.launched_pod import launched_pod
 
@@ -39,17 +35,7 @@ BEFORE = f"more than python, its plain options and -m stand before {WORKER_MODUL
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace | None:
     """What NVFlare's job process reads from its command line; None if it would not start."""
-    words = list(argv)[list(argv).index(WORKER_MODULE) + 1 :]
-    quiet = io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["worker_process", *words]),
-        contextlib.redirect_stderr(quiet),
-        contextlib.redirect_stdout(quiet),
-    ):
-        try:
-            return parse_arguments()  # type: ignore[no-any-return]
-        except SystemExit:
-            return None
+    return started.parsed(argv[list(argv).index(WORKER_MODULE) + 1 :], {})
 
 
 def streams(options: argparse.Namespace) -> bool:
