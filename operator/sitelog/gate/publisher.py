@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -84,7 +84,8 @@ class Publisher:
         timeout = self._settings.timeout
         # The last part of the time is for saying what the trouble was, rather than only that time is up.
         deadline = time.monotonic() + timeout - min(1.0, timeout / 4)
-        return _answer(_within(timeout, lambda: self._write_until(deadline, manifest)), key)
+        troubles: list[str] = []
+        return _answer(_within(timeout, lambda: self._write_until(deadline, manifest, troubles), troubles), key)
 
     def log_streaming(self, job_id: str, client_name: str) -> LogStreaming | None:
         """Return what the policy says now about a job that was published before.
@@ -146,7 +147,7 @@ class Publisher:
             manifest["binaryData"] = {key: base64.b64encode(content).decode("ascii")}
         return manifest
 
-    def _write_until(self, deadline: float, manifest: dict[str, Any]) -> Any:
+    def _write_until(self, deadline: float, manifest: dict[str, Any], troubles: list[str]) -> Any:
         with self._connect() as api:
             core = CoreV1Api(api)
             while True:
@@ -154,13 +155,13 @@ class Publisher:
                     return _create_or_replace(core, manifest, deadline)
                 except ApiException as error:
                     if error.status:
-                        trouble = _trouble(error, self._settings.namespace)
+                        troubles.append(_trouble(error, self._settings.namespace))
                     else:  # the Kubernetes client's way to say that TLS failed
-                        trouble = _no_answer(api, str(error.reason))
+                        troubles.append(_no_answer(api, str(error.reason)))
                 except HTTPError as error:
-                    trouble = _no_answer(api, str(error))
+                    troubles.append(_no_answer(api, str(error)))
                 if time.monotonic() + _PAUSE >= deadline:
-                    raise PolicyUnavailableError(trouble)
+                    raise PolicyUnavailableError(troubles[-1])
                 time.sleep(_PAUSE)
 
 
@@ -248,8 +249,8 @@ def _word(annotations: dict[str, str]) -> LogStreaming | None:
         return LogStreaming.FORBIDDEN
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns, in no more than this time.
+def _within(seconds: float, work: Callable[[], T], troubles: Sequence[str] = ()) -> T:
+    """Return what `work` returns, in no more than this time; else say the last of the troubles that it had.
 
     The request timeouts of an HTTP client do not bound the look-up of a name, a credential program of a kubeconfig, or
     a server that sends one byte at a time. The thread is left to end by itself.
@@ -266,6 +267,5 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     try:
         return outcome.result(seconds)
     except futures.TimeoutError as error:
-        raise PolicyUnavailableError(
-            f"the Kubernetes API did not answer within {seconds:g} s: check the API server and Sitelog's webhook"
-        ) from error
+        late = f"the Kubernetes API did not answer within {seconds:g} s: check the API server and Sitelog's webhook"
+        raise PolicyUnavailableError(troubles[-1] if troubles else late) from error
