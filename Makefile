@@ -36,8 +36,8 @@ check: $(READY) ## style, types and the arrows between the rooms
 	@$(BIN)/lint-imports
 
 test: tools ## all tests but e2e, on a real control plane and a real FL server
-	@echo "==> pytest: four processes, each with its own control plane and FL server, since FL jobs wait a lot"
-	@$(BIN)/pytest --ignore=tests/e2e --numprocesses=4 --dist=loadfile --no-loadscope-reorder
+	@echo "==> pytest: three processes, each with its own control plane and FL server, since FL jobs wait a lot"
+	@$(BIN)/pytest --ignore=tests/e2e --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # In the environment: KIND_NODE_IMAGE, PYTHON_BASE_IMAGE, DOCKER_BUILD_FLAGS (each empty: what kind, the Dockerfile and
 # docker take by themselves); KUBECONFIG: a cluster that exists, and has the images; E2E_KEEP=1: keep the cluster.

@@ -204,7 +204,7 @@ class Federation:
         process = self._running.pop(name, None)
         if process is not None:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
     def _tails(self, lines: int = 25) -> str:
         tails = []

@@ -63,7 +63,7 @@ class GatedSite:
 
 
 def make_site(
-    directory: Path, namespace: str, *, kubeconfig: Path, fail_closed: bool = True, timeout: float = 6
+    directory: Path, namespace: str, *, kubeconfig: Path, fail_closed: bool = True, timeout: float = 20
 ) -> GatedSite:
     """Make a site whose gate publishes in `namespace`."""
     root = directory / "workspace"

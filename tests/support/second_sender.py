@@ -45,7 +45,7 @@ class SecondSender:
     def finish(self) -> None:
         """Let it go on to its end, and wait for that."""
         self.go_on()
-        assert self.process.wait(timeout=30) == 0, self._output.read_text()
+        assert self.process.wait(timeout=90) == 0, self._output.read_text()
 
     def go_on(self) -> None:
         """Let it go on to its end."""

@@ -104,7 +104,7 @@ class Image:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 check=False,
-                timeout=20,
+                timeout=60,
             )
         return [ast.literal_eval(line) for line in self._notes.read_text().splitlines()]
 
