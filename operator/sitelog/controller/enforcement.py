@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from sitelog.core.bindings import policy_name, probe_namespace, stem_of, stems_for
+from sitelog.core.bindings import binding_stem, policy_name, probe_namespace, stem_of, stems_for
 from sitelog.core.names import CONDITION_ENFORCED, AdmissionPolicy, Reason
 from sitelog.core.policy import Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
@@ -126,8 +126,8 @@ class Enforcement:
         stems = stems_for(self._bindings.prefix, policy.namespace, policy.name)
         current = {version.partition("@")[0] for version in standing.versions.get(policy.key, ())}
         # Only where forged provenance is taken away does the API server refuse an object that has it.
-        provenance = f"{policy_name(self._bindings.prefix, AdmissionPolicy.PROVENANCE)}."
-        forged = any(name.startswith(provenance) for name in current)
+        provenance = policy_name(self._bindings.prefix, AdmissionPolicy.PROVENANCE)
+        forged = binding_stem(provenance, policy.namespace, policy.name) in map(stem_of, current)
         for bound, what in _ASKED:
             answer = await probe(self._client, bound, namespace, labels, forged=forged)
             ours = stem_of(answer.refused_by) in stems
