@@ -63,7 +63,7 @@ def excused(text: str, verdict: Verdict) -> bool:
     late = verdict.reason is Reason.NOT_REMOVABLE and (
         "_args" in verdict.message or "args.components" in verdict.message
     )
-    switched = verdict.reason is Reason.NOT_REMOVABLE and '"disabled": "{' in text  # on or off, as the job tells
+    switched = verdict.reason is Reason.NOT_REMOVABLE and any(f'"disabled": "{mark}' in text for mark in UNKNOWABLE)
     return unknowable or late or switched or verdict.reason in EXCUSES
 
 
