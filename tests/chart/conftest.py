@@ -1,6 +1,7 @@
 """The chart and the CRD on a real API server."""
 
 import copy
+import http
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sitelog.core.names import GROUP, KIND, PLURAL, VERSION
 from support.control_plane import ControlPlane
+from support.control_plane_api import ApiError
 from support.kubelet import PlayedKubelet
 from support.wait import wait_for
 
@@ -73,13 +76,26 @@ def loosen_schema(
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     loose[0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = anything
 
+    def takes_anything() -> bool:
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/default/{PLURAL}?dryRun=All"
+        body = {"metadata": {"name": "loose"}, "spec": {"priority": "high"}}
+        try:
+            control_plane.api.create(path, {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, **body})
+        except ApiError as error:
+            if error.status != http.HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            return False
+        return True
+
     @contextmanager
     def loosened() -> Iterator[None]:
         control_plane.api.patch(CRD_PATH, {"spec": {"versions": loose}})
         try:
+            wait_for(takes_anything, 60, "the API server to go by the loose schema")
             yield
         finally:
             control_plane.api.patch(CRD_PATH, {"spec": {"versions": versions}})
+            wait_for(lambda: not takes_anything(), 60, "the API server to go by the schema of now")
 
     return loosened
 
