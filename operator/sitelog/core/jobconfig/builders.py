@@ -24,7 +24,7 @@ LATE_BUILDERS: Final = {
 # Of NVFlare, of Python, and of packages that come with NVFlare or are met in its jobs.
 BUILDS_BY_NAME: Final = frozenset(
     (
-        "instantiate_class", "load_class", "optional_import", "find_task_fn",
+        "instantiate_class", "instantiate_from_config", "load_class", "optional_import", "find_task_fn",
         "import_module", "__import__", "resolve_name", "locate", "eval", "exec", "timeit", "runctx", "get_type_hints",
         "get_annotations", "dictConfig", "DictConfigurator",
         "TypeAdapter", "create_model", "parse_obj_as", "unsafe_load", "unsafe_load_all", "import_app", "import_string",

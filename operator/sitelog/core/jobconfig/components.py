@@ -110,7 +110,7 @@ class _Walk:
         self._budget.spend(_STEPS + len(place))
         # What is built later is not always asked whether it is disabled.
         disabled = False if late else _is_disabled(value)
-        class_name = _class_name(value)
+        class_name = class_path(value)
         yield Component(place, value, class_name, nested, disabled)
         arguments = value.get("args")
         if disabled or not isinstance(arguments, dict):
@@ -134,7 +134,7 @@ class _Walk:
         self._budget.spend(_STEPS + len(place))
         if isinstance(value, str):
             yield Component(place, {}, value, nested=True)
-        elif isinstance(value, dict) and _class_name(value) is not None:
+        elif isinstance(value, dict) and class_path(value) is not None:
             yield from self._built(place, value, nested=True, late=True)
         elif isinstance(value, (dict, list)):
             for key, child in _entries(value):
@@ -145,7 +145,7 @@ def _is_class_description(value: dict[Any, Any]) -> bool:
     kind = value.get("config_type", "component")
     if kind != "component" and not (isinstance(kind, str) and is_marked(kind)):
         return False
-    class_name = _class_name(value)
+    class_name = class_path(value)
     return "name" in value if class_name is None else "." in class_name or is_marked(class_name)
 
 
@@ -154,7 +154,8 @@ def _is_disabled(value: dict[Any, Any]) -> bool | None:
     return None if isinstance(disabled, str) and is_marked(disabled) else disabled is True
 
 
-def _class_name(value: dict[Any, Any]) -> str | None:
+def class_path(value: dict[Any, Any]) -> str | None:
+    """Return the class path in a description; None if it has none that is a text."""
     for key in ("path", "class_path"):
         if key in value:
             return value[key] if isinstance(value[key], str) else None

@@ -15,6 +15,7 @@ from . import editing, formats, streamer
 from .budget import Budget, OverBudgetError
 from .components import Component, Place, components, written
 from .formats import Format
+from .hidden_streamers import may_be_brought_in
 from .json_text import UnreadableError
 from .reading import Reading
 from .resolver import resolve
@@ -114,6 +115,7 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
     reading = formats.read(text, form)
     read = _read(reading.config, budget)
     ours = [c for c in read.streamers if injected_before and _is_ours(c, read.config)]
+    _refuse_hidden(read, budget)
     if len(read.streamers) > len(ours):
         message = f"it declares a JobLogStreamer itself ({read.streamers[0].where})"
         return Verdict(Decision.DECLARED, Reason.STREAMER_DECLARED, message, text)
@@ -163,6 +165,7 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
             return Verdict(Decision.REFUSED, Reason.UNDECIDABLE, message, None)
     _refuse_environment(reading, places, budget)
     if not places:
+        _refuse_hidden(read, budget)
         return Verdict(Decision.CLEAN, Reason.NO_STREAMER, "it has no JobLogStreamer", text)
     try:
         after = editing.without(read.config, [component.place for component in gone])
@@ -171,6 +174,7 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
     left = _read(after, budget)
     if left.streamers or not _keeps_others(read, left, budget):
         return _not_removable(found[0].where)
+    _refuse_hidden(left, budget)
     message = f"it lost its JobLogStreamer ({', '.join(component.where for component in found)})"
     return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, _rewritten(reading, after, form))
 
@@ -192,6 +196,16 @@ def _refuse_environment(reading: Reading, removed: set[Place], budget: Budget) -
     for component in others:
         if component.place in streamers or streamer.may_become_streamer(component):
             raise UndecidableError(f"only the job's environment tells what {component.where} is; write its value")
+    _refuse_hidden(there, budget)
+
+
+def _refuse_hidden(read: "_Read", budget: Budget) -> None:
+    """Make sure that nothing outside of the components describes a streamer that the environment could bring in."""
+    if may_be_brought_in(read.config, read.resolved, read.built, budget):
+        message = (
+            "it describes a JobLogStreamer, and the job's environment may say that it is built; remove the description"
+        )
+        raise UndecidableError(message)
 
 
 def _not_removable(where: str) -> Verdict:
@@ -204,16 +218,18 @@ class _Read:
     """A configuration, what NVFlare builds from it, and which of that are JobLogStreamers, switched off or not."""
 
     config: dict[Any, Any]
+    resolved: dict[Any, Any]
     built: list[Component]
     streamers: list[Component]
     switched_off: list[Component]
 
 
 def _read(config: dict[Any, Any], budget: Budget) -> _Read:
-    built = components(resolve(config, budget), budget)
+    resolved = resolve(config, budget)
+    built = components(resolved, budget)
     named = [component for component in built if streamer.names_streamer(component)]
     streamers = [component for component in named if component.disabled is not True]
-    return _Read(config, built, streamers, [component for component in named if component.disabled is True])
+    return _Read(config, resolved, built, streamers, [component for component in named if component.disabled is True])
 
 
 def _keeps_others(before: _Read, after: _Read, budget: Budget) -> bool:

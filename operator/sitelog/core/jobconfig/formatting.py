@@ -69,6 +69,8 @@ class _Formatter(string.Formatter):
         return _unknown(converted) if conversion in ("r", "a") and _holds_mark(value) else converted
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if is_marked(format_spec):
+            raise UndecidableError("only the job's process knows how a text is formatted")
         if format_spec and isinstance(value, str) and is_marked(value):
             return _unknown(value)
         for width in re.findall(r"\d+", format_spec):
@@ -76,8 +78,7 @@ class _Formatter(string.Formatter):
         self._measure(value, [])
         formatted = str(format(value, format_spec))
         self._budget.spend_characters(len(formatted))
-        uncertain = is_marked(format_spec) or (format_spec and is_marked(formatted))
-        return _unknown(formatted) if uncertain else formatted
+        return _unknown(formatted) if format_spec and is_marked(formatted) else formatted
 
     def _measure(self, value: Any, inside: list[int]) -> None:
         """Count the work of writing a value, what is shared as often as it is written."""
