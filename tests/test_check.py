@@ -260,6 +260,10 @@ UNUSABLE = {
         ["--policy=silent.yaml", "config_fed_client.json"],
         "spec.logStreaming: it is required",
     ),
+    "a policy file with nothing in it": (
+        ["--policy=nothing.yaml", "config_fed_client.json"],
+        "nothing.yaml: no SiteLogPolicy in it",
+    ),
     "labels that are none": (["labels.yaml"], "labels.yaml: a ConfigMap in it cannot be read: metadata.labels.a: "),
     "a policy without sense": (["--policy=odd.yaml", "config_fed_client.json"], "odd.yaml"),
     "a manifest that is no YAML": (["broken.yaml"], "broken.yaml"),
@@ -279,6 +283,7 @@ def test_what_cannot_be_used_is_exit_code_2_and_named(check: Check, monkeypatch:
     check.write("other.conf", "components = []")
     check.write("bad.yaml", POLICY.format(name="bad", spec="{logStreaming: Allowed, streamer: {pollInterval: soon}}"))
     check.write("silent.yaml", POLICY.format(name="silent", spec="{logStreeming: Forbidden}"))
+    check.write("nothing.yaml", "---\n---\n")
     odd_labels = {**manifest("one", data={"config_fed_client.json": PLAIN}), "metadata": {"labels": {"a": 1}}}
     check.write("labels.yaml", yaml.safe_dump(odd_labels))
     check.write("odd.yaml", POLICY.format(name="odd", spec=ALLOWED).replace("name: odd", "name: odd, generation: x"))

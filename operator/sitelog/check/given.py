@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from sitelog.core.configmap import CONFIG_KEYS, ConfigMap
 from sitelog.core.decide import may_concern
+from sitelog.core.names import KIND
 from sitelog.core.policy import Policy
 from sitelog.kube.configmaps import MalformedError, parse_configmap
 from sitelog.kube.policies import PolicyError, parse_policy
@@ -45,7 +46,10 @@ def read_policies(files: Sequence[Path], namespace: str) -> list[Policy]:
     """
     policies = []
     for file in files:
-        for body in objects(file):
+        bodies = objects(file)
+        if not bodies:
+            raise CheckError(f"{file}: no {KIND} in it")
+        for body in bodies:
             try:
                 policies.append(parse_policy(body, default_namespace=namespace))
             except PolicyError as error:
