@@ -18,7 +18,7 @@ from .formats import Format
 from .hidden_streamers import may_be_brought_in
 from .json_text import UnreadableError
 from .reading import Reading
-from .resolver import resolve
+from .resolver import Resolved, resolve
 from .undecidable import UndecidableError
 
 _BRACKET_STEPS: Final = 4  # to read an object or a list
@@ -218,7 +218,7 @@ class _Read:
     """A configuration, what NVFlare builds from it, and which of that are JobLogStreamers, switched off or not."""
 
     config: dict[Any, Any]
-    resolved: dict[Any, Any]
+    resolved: Resolved
     built: list[Component]
     streamers: list[Component]
     switched_off: list[Component]
@@ -226,7 +226,7 @@ class _Read:
 
 def _read(config: dict[Any, Any], budget: Budget) -> _Read:
     resolved = resolve(config, budget)
-    built = components(resolved, budget)
+    built = components(resolved.config, budget)
     named = [component for component in built if streamer.names_streamer(component)]
     streamers = [component for component in named if component.disabled is not True]
     return _Read(config, resolved, built, streamers, [component for component in named if component.disabled is True])

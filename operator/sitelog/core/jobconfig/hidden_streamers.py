@@ -9,20 +9,18 @@ from typing import Any, Final
 
 from .budget import Budget
 from .components import Component, class_path
-from .streamer import STREAMER_CLASS, may_become_streamer, names_streamer
-from .unknown import TEXT, is_marked, may_name
+from .resolver import Resolved
+from .streamer import may_become_streamer, names_streamer
 
 _STEPS: Final = 4  # for each value looked at
 
 
-def may_be_brought_in(
-    config: dict[Any, Any], resolved: dict[Any, Any], built: Collection[Component], budget: Budget
-) -> bool:
+def may_be_brought_in(config: dict[Any, Any], resolved: Resolved, built: Collection[Component], budget: Budget) -> bool:
     """Whether the job's environment could make a JobLogStreamer out of what a configuration merely describes.
 
     Parameters
     ----------
-    config, resolved : the configuration as it is written, and as NVFlare builds from it.
+    config, resolved : the configuration as it is written, and what NVFlare builds from.
     built : its components, which are judged where they stand.
     budget : pays for the walk.
 
@@ -31,11 +29,11 @@ def may_be_brought_in(
     OverBudgetError
         It is more work than may be done.
     """
-    if not any(_may_be_reference(value) for value in _values(resolved, budget)):
+    if not resolved.open_reference:
         return False
     definitions = [value for name, value in config.items() if str(name).startswith("@")]
     judged = {id(component.description) for component in built}
-    return any(_describes_streamer(value) for value in _values(resolved, budget, judged)) or any(
+    return any(_describes_streamer(value) for value in _values(resolved.config, budget, judged)) or any(
         _describes_streamer(value) or _has_open_class(value) for value in _values(definitions, budget)
     )
 
@@ -55,15 +53,9 @@ def _values(top: Any, budget: Budget, left_out: Collection[int] = ()) -> Iterato
             yield child
 
 
-def _may_be_reference(value: Any) -> bool:
-    """Whether a text may be nothing but a reference once the environment's values are in it."""
-    text = value.strip() if isinstance(value, str) and TEXT in value else ""
-    return bool(text) and text[0] in (TEXT, "{", "}") and text[-1] in (TEXT, "{", "}")
-
-
 def _describes_streamer(value: Any) -> bool:
     if isinstance(value, str):  # some arguments are class paths
-        return not is_marked(value) and may_name(value, STREAMER_CLASS)
+        return names_streamer(Component((), {}, value))
     if not isinstance(value, dict):
         return False
     component = Component((), value, class_path(value))

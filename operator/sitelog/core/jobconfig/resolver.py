@@ -13,6 +13,7 @@ on the size of the configuration.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from .budget import Budget
@@ -33,7 +34,21 @@ _ENTRY_STEPS: Final = 4
 Container: TypeAlias = "dict[Any, Any] | list[Any]"
 
 
-def resolve(config: dict[Any, Any], budget: Budget) -> dict[Any, Any]:
+@dataclass(frozen=True)
+class Resolved:
+    """What NVFlare's loader builds components from.
+
+    Attributes
+    ----------
+    config : the configuration with its variables put in.
+    open_reference : where the job runs, a text in it may be nothing but a reference: the environment's value says so.
+    """
+
+    config: dict[Any, Any]
+    open_reference: bool
+
+
+def resolve(config: dict[Any, Any], budget: Budget) -> Resolved:
     """Return what NVFlare's loader builds components from; `config` stays as it is.
 
     Raises
@@ -45,12 +60,14 @@ def resolve(config: dict[Any, Any], budget: Budget) -> dict[Any, Any]:
     RecursionError
         It is nested too deep to be followed.
     """
-    return _Resolver(budget).resolve(config)
+    resolver = _Resolver(budget)
+    return Resolved(resolver.resolve(config), resolver.open_reference)
 
 
 class _Resolver:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self.open_reference = False
         # The containers with a brace somewhere inside, by identity, and under which of their keys.
         self._open: dict[int, tuple[Container, tuple[Any, ...]]] = {}
         self._searched: dict[int, tuple[str, bool]] = {}
@@ -75,12 +92,19 @@ class _Resolver:
                 kind = type(child)
                 if kind is str:
                     braces = braces or "{" in child or "}" in child
+                    if TEXT in child:
+                        self._note_reference(child)
                 elif kind is dict or kind is list:
                     walked.append(child)
         if braces:
             self._budget.spend(_NOTE_STEPS * len(walked))
             for container in reversed(walked):
                 self._note(container)
+
+    def _note_reference(self, value: Any) -> None:
+        text = value.strip() if isinstance(value, str) and TEXT in value else ""
+        ends = (TEXT, "{", "}")  # of a reference, or of an environment's value that has one
+        self.open_reference = self.open_reference or (text[:1] in ends and text[-1:] in ends)
 
     def _note(self, container: Container) -> None:
         self._budget.spend(2 * len(container))
@@ -128,6 +152,7 @@ class _Resolver:
             if isinstance(child, str):
                 if self._varies(child):
                     value = self._substitute(child, variables, level, formats=formats)
+                    self._note_reference(value)
                     changed |= not (isinstance(value, str) and value == child)
                     container[key] = value
             elif id(child) in self._open:
