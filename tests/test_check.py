@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sitelog.cli import app
-from sitelog.core.configmap import ConfigMap, decide_configmap
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import decide
+from sitelog.core.policy.effective import effective
 from sitelog.kube.policies import parse_policy
 from support.configurations import PART, STREAMER
 
@@ -92,7 +94,7 @@ def test_a_configuration_is_decided_as_by_the_webhook(
     assert (result["decision"], result["reason"], result["policy"], result["changed"]) == expected
     document = yaml.safe_load(POLICY.format(name="site", spec=spec))
     configmap = ConfigMap("fl", "x", data={"config_fed_client.json": text})
-    outcome = decide_configmap(configmap, (parse_policy(document),))
+    outcome = decide(configmap, effective((parse_policy(document),), {}))
     whole = outcome.texts.get("config_fed_client.json", text)
     assert result["result"] == (None if outcome.decision.value == "Refused" else whole)
 

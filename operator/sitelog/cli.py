@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sitelog.core.durations import parse_duration
-from sitelog.core.governed import EVERYWHERE, Governed
+from sitelog.core.policy.governed import EVERYWHERE, Governed
 from sitelog.settings import ControllerSettings, WebhookSettings
 from sitelog.telemetry import logs
 

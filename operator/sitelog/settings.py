@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sitelog.core.governed import Governed
+from sitelog.core.policy.governed import Governed
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.configmap import CONFIG_KEYS
+from sitelog.core.configmap.configmap import CONFIG_KEYS
 from sitelog.core.names import CLIENT_MODULE, WORKER_MODULE
 from support.control_plane import CommandError, ControlPlane
 from support.control_plane_process import free_port

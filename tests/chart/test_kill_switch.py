@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sitelog.core.configmap import CONFIG_KEYS
+from sitelog.core.configmap.configmap import CONFIG_KEYS
 from sitelog.core.jobpod.command_line import has_forbidding_word
 from sitelog.core.names import (
     ANNOTATION_LOG_STREAMING,

@@ -9,10 +9,10 @@ import yaml
 
 from sitelog.controller.ledger import Pending
 from sitelog.controller.status import StatusKeeper
-from sitelog.core.governed import Governed
-from sitelog.core.policy import LogStreaming
+from sitelog.core.policy.governed import Governed
+from sitelog.core.policy.policy import LogStreaming
 from sitelog.kube.client import KubeClient
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from support.control_plane import ControlPlane
 from support.control_plane_api import Json
 
@@ -46,11 +46,11 @@ def old(
 async def test_a_policy_that_cannot_be_read_says_so_and_what_counts_meanwhile(
     old: str, client: KubeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = PolicyBook(Governed("sitelog-system"))
-    keeper = StatusKeeper(client, book, Pending(0.0))
+    store = PolicyStore(Governed("sitelog-system"))
+    keeper = StatusKeeper(client, store, Pending(0.0))
     await keeper.look(set, {}, {}, {})
 
-    here = {policy.name: policy for policy in book.policies if policy.namespace == old}
+    here = {policy.name: policy for policy in store.policies if policy.namespace == old}
     assert {name: policy.log_streaming for name, policy in here.items()} == {
         "forbids": LogStreaming.FORBIDDEN,
         "restricts": LogStreaming.ERROR_LOG_ONLY,

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from sitelog.controller import alignment as room
-from sitelog.core.governed import Governed
+from sitelog.core.policy.governed import Governed
 from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
 from sitelog.kube.peers import Share
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from support.control_plane import ControlPlane
 from support.control_plane_api import Json
 from support.installation import NAMESPACE, Installation, configmap
@@ -174,16 +174,16 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
 
 
 @pytest.fixture
-def secret(namespace: str) -> PolicyBook:
+def secret(namespace: str) -> PolicyStore:
     """A policy that no other process knows."""
-    book = PolicyBook(Governed("sitelog-system"))
+    store = PolicyStore(Governed("sitelog-system"))
     policy = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "spec": {"logStreaming": "Forbidden"}}
-    book.put({**policy, "metadata": {"name": "secret", "namespace": namespace}})
-    return book
+    store.put({**policy, "metadata": {"name": "secret", "namespace": namespace}})
+    return store
 
 
 async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
-    client: KubeClient, secret: PolicyBook, stored: Stored, monkeypatch: pytest.MonkeyPatch
+    client: KubeClient, secret: PolicyStore, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only time is played."""
     now = 1000.0
@@ -197,7 +197,7 @@ async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
 
 
 async def test_a_controller_does_its_share_first_and_then_that_of_one_that_is_gone(
-    client: KubeClient, secret: PolicyBook, stored: Stored, monkeypatch: pytest.MonkeyPatch
+    client: KubeClient, secret: PolicyStore, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, uids, done = Share(0, 2), dict[str, str](), list[str]()
     for number in range(12):

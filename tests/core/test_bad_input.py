@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.configmap import ConfigMap, Outcome, decide_configmap
-from sitelog.core.jobconfig.decision import decide
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import decide
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.jobconfig.formats import Format
+from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Policy, Streamer
+from sitelog.core.policy.effective import effective
+from sitelog.core.policy.policy import LogStreaming, Policy, Streamer
 from support.configurations import STREAMER, chaotic, devious, values
 from support.hypothesis_profiles import at_least
 
@@ -52,7 +55,7 @@ UNREADABLE: dict[str, tuple[str, Reason, str]] = {
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_cannot_be_read_is_refused_where_the_site_forbids(name: str) -> None:
     text, reason, part = UNREADABLE[name]
-    verdict = decide(text, FORBIDDEN, Streamer())
+    verdict = judge(text, FORBIDDEN, Streamer())
     assert (verdict.decision, verdict.reason, verdict.text) == (Decision.REFUSED, reason, None)
     assert part in verdict.message
 
@@ -60,7 +63,7 @@ def test_what_cannot_be_read_is_refused_where_the_site_forbids(name: str) -> Non
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_cannot_be_read_passes_as_it_is_where_the_site_allows(name: str) -> None:
     text, reason, part = UNREADABLE[name]
-    verdict = decide(text, ALLOWED, Streamer())
+    verdict = judge(text, ALLOWED, Streamer())
     assert (verdict.decision, verdict.reason, verdict.text) == (Decision.UNREADABLE, reason, text)
     assert part in verdict.message
     assert verdict.message.endswith("; it passes as it is, without a log streamer")
@@ -70,7 +73,7 @@ def test_what_cannot_be_read_passes_as_it_is_where_the_site_allows(name: str) ->
 def test_components_that_are_no_list_get_a_streamer_beside_them_and_have_none(components: Any) -> None:
     config = {"components": components, "list": []}
     text = json.dumps(config)
-    allowed, forbidden = decide(text, ALLOWED, Streamer()), decide(text, FORBIDDEN, Streamer())
+    allowed, forbidden = judge(text, ALLOWED, Streamer()), judge(text, FORBIDDEN, Streamer())
     assert allowed.text is not None
     added = json.loads(allowed.text)
     assert added.pop("components.#1")["path"] == STREAMER
@@ -87,28 +90,28 @@ def test_a_large_configuration_without_a_variable_is_within_the_budget() -> None
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", "1" * 4000, '"\\ud800"', '"\\u0000"'])
 def test_what_python_reads_and_others_do_not_stays_as_it_is(literal: str) -> None:
     text = f'{{"x": {literal}, "components": []}}'
-    injected = decide(text, ALLOWED, Streamer())
+    injected = judge(text, ALLOWED, Streamer())
     assert injected.text is not None
     assert json.dumps(json.loads(injected.text)["x"]) == json.dumps(json.loads(literal))
-    assert decide(text, FORBIDDEN, Streamer()).text == text
+    assert judge(text, FORBIDDEN, Streamer()).text == text
 
 
 def test_the_last_of_two_equal_keys_counts_as_for_nvflare() -> None:
     streaming = f'[{{"id": "s", "path": "{STREAMER}"}}]'
     last, first = f'{{"components": [], "components": {streaming}}}', f'{{"components": {streaming}, "components": []}}'
-    assert decide(first, FORBIDDEN, Streamer()).text == first
-    stripped = decide(last, FORBIDDEN, Streamer())
+    assert judge(first, FORBIDDEN, Streamer()).text == first
+    stripped = judge(last, FORBIDDEN, Streamer())
     assert (stripped.decision, stripped.text) == (Decision.STRIPPED, '{\n  "components": []\n}')
-    assert decide(last, ALLOWED, Streamer()).decision is Decision.DECLARED
+    assert judge(last, ALLOWED, Streamer()).decision is Decision.DECLARED
 
 
 def test_keys_of_yaml_that_are_no_text_are_no_components() -> None:
     text = "1: {path: x}\ntrue: 2\ncomponents: []\n"
-    assert decide(text, FORBIDDEN, Streamer(), Format.YAML).decision is Decision.CLEAN
+    assert judge(text, FORBIDDEN, Streamer(), Format.YAML).decision is Decision.CLEAN
 
 
 def judged(word: LogStreaming, **fields: Any) -> Outcome:
-    return decide_configmap(ConfigMap("fl", "job-1", **fields), (Policy("fl", "site", log_streaming=word),))
+    return decide(ConfigMap("fl", "job-1", **fields), effective((Policy("fl", "site", log_streaming=word),), {}))
 
 
 WORDS = "(SiteLogPolicy fl/site: log streaming {})"
@@ -159,7 +162,7 @@ texts = st.one_of(
 @at_least(300)
 @given(texts, st.sampled_from(LogStreaming), st.sampled_from(Format), st.booleans())
 def test_no_text_makes_a_decision_fail(text: str, word: LogStreaming, form: Format, before: bool) -> None:  # noqa: FBT001
-    verdict = decide(text, word, Streamer(), form, injected_before=before)
+    verdict = judge(text, word, Streamer(), form, injected_before=before)
     assert (verdict.text is None) == (verdict.decision is Decision.REFUSED)
     assert verdict.decision is not Decision.REFUSED or word.prohibits_streamer
     assert verdict.message

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.bindings import (
+from sitelog.core.names import AdmissionPolicy
+from sitelog.core.policy.bindings import (
     Binding,
     binding_stem,
     bindings_for,
@@ -17,9 +18,10 @@ from sitelog.core.bindings import (
     probe_namespace,
     stems_for,
 )
-from sitelog.core.governed import Governed
-from sitelog.core.names import AdmissionPolicy
-from sitelog.core.policy import ErrorLog, LogStreaming, Mode, Policy, Requirement, Selector, applicable, in_force
+from sitelog.core.policy.effective import Policies
+from sitelog.core.policy.governed import Governed
+from sitelog.core.policy.policy import ErrorLog, LogStreaming, Mode, Policy
+from sitelog.core.policy.selector import Requirement, Selector
 from support.policies import HERE, ROOT, labels, many, selectors
 
 PREFIX = f"sitelog-{ROOT}"
@@ -41,8 +43,8 @@ def reaches(binding: Binding, namespace: str, mine: dict[str, str]) -> bool:
 def test_the_api_server_refuses_where_the_policies_prohibit(
     some: list[Policy], where: Governed, namespace: str, mine: dict[str, str]
 ) -> None:
-    force = in_force(applicable(some, root_namespace=ROOT, namespace=namespace, labels=mine))
-    prohibited = force.prohibits_streamer and where.has(namespace)
+    enforced = Policies(ROOT, tuple(some)).effective(namespace, mine).enforced
+    prohibited = enforced.prohibits_streamer and where.has(namespace)
     bound = [binding for policy in some for binding in bindings_for(policy, where, PREFIX)]
     for lock in LOCKS:
         denying = [each for each in bound if each.bound is lock and each.actions == ("Deny",)]
@@ -53,8 +55,8 @@ def test_the_api_server_refuses_where_the_policies_prohibit(
 
 @given(many, governed)
 def test_a_dry_run_never_refuses(some: list[Policy], where: Governed) -> None:
-    rehearsed = [policy for policy in some if policy.mode is Mode.DRY_RUN]
-    bound = [binding for policy in rehearsed for binding in bindings_for(policy, where, PREFIX)]
+    dry_run = [policy for policy in some if policy.mode is Mode.DRY_RUN]
+    bound = [binding for policy in dry_run for binding in bindings_for(policy, where, PREFIX)]
     assert all(each.actions == ("Warn", "Audit") and each.bound in LOCKS for each in bound)
 
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.configmap import CONFIG_KEYS, MAX_BYTES, ConfigMap, Outcome, decide_configmap
+from sitelog.core.configmap.configmap import CONFIG_KEYS, MAX_BYTES, ConfigMap
+from sitelog.core.configmap.decide import decide
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import (
     ANNOTATION_CONFIG_DIGEST,
     ANNOTATION_LOG_STREAMING,
@@ -21,7 +23,8 @@ from sitelog.core.names import (
     Decision,
     Reason,
 )
-from sitelog.core.policy import LogStreaming, Mode, Policy, Streamer
+from sitelog.core.policy.effective import effective
+from sitelog.core.policy.policy import LogStreaming, Mode, Policy, Streamer
 from sitelog.kube.configmaps import merge_for, stored_configmap
 from support.configurations import PART, STREAMER, plain
 
@@ -55,13 +58,16 @@ def _metadata(before: ConfigMap) -> dict[str, Any]:
 
 
 def test_without_a_policy_or_a_configuration_nobody_decides() -> None:
-    for outcome in (decide_configmap(configmap(), ()), decide_configmap(configmap(data={"x": "y"}), (FORBIDDING,))):
+    for outcome in (
+        decide(configmap(), effective((), {})),
+        decide(configmap(data={"x": "y"}), effective((FORBIDDING,), {})),
+    ):
         assert (outcome.decision, outcome.reason) == (Decision.UNGOVERNED, Reason.NO_POLICY)
         assert outcome == Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=outcome.message)
 
 
 def test_the_stamp_says_what_was_decided_and_by_whom() -> None:
-    outcome = decide_configmap(configmap(STREAMING), (FORBIDDING,))
+    outcome = decide(configmap(STREAMING), effective((FORBIDDING,), {}))
     assert outcome.labels == {LABEL_MANAGED: "true", LABEL_DECISION: "Stripped"}
     digests = {outcome.annotations[name] for name in (ANNOTATION_CONFIG_DIGEST, ANNOTATION_RESULT_DIGEST)}
     assert len(digests) == 2
@@ -80,17 +86,17 @@ def test_the_stamp_says_what_was_decided_and_by_whom() -> None:
 
 @pytest.mark.parametrize(("text", "policy"), [(STREAMING, FORBIDDING), (PLAIN, ALLOWING), (PLAIN, FORBIDDING)])
 def test_a_stamp_stays_while_the_word_stays(text: str, policy: Policy) -> None:
-    first = decide_configmap(configmap(text), (policy,))
+    first = decide(configmap(text), effective((policy,), {}))
     now = stored(configmap(text), first)
     for _ in range(3):
-        again = decide_configmap(now, (policy,))
+        again = decide(now, effective((policy,), {}))
         assert merge_for(now, again) == {}
         assert (again.decision, again.labels, again.annotations) == (first.decision, first.labels, first.annotations)
 
 
 def test_a_text_that_somebody_else_wrote_gets_a_stamp_of_its_own() -> None:
-    now = stored(configmap(STREAMING), decide_configmap(configmap(STREAMING), (FORBIDDING,)))
-    other = decide_configmap(replace(now, data={KEY: PLAIN}), (FORBIDDING,))
+    now = stored(configmap(STREAMING), decide(configmap(STREAMING), effective((FORBIDDING,), {})))
+    other = decide(replace(now, data={KEY: PLAIN}), effective((FORBIDDING,), {}))
     assert other.decision is Decision.CLEAN
 
 
@@ -98,35 +104,35 @@ def test_a_text_that_somebody_else_wrote_gets_a_stamp_of_its_own() -> None:
 def test_a_change_of_the_policies_settles_in_one_step(config: dict[str, Any], words: list[Policy]) -> None:
     now = configmap(json.dumps(config))
     for policy in words:
-        outcome = decide_configmap(now, (policy,))
+        outcome = decide(now, effective((policy,), {}))
         if outcome.decision is Decision.REFUSED:
             return
         now = stored(now, outcome)
-        assert merge_for(now, decide_configmap(now, (policy,))) == {}
+        assert merge_for(now, decide(now, effective((policy,), {}))) == {}
 
 
 def test_our_own_streamer_gets_the_policys_new_parameters_and_a_jobs_own_does_not() -> None:
     slower = replace(ALLOWING, streamer=Streamer(liveness_interval=20.0))
-    now = stored(configmap(), decide_configmap(configmap(), (ALLOWING,)))
-    changed = decide_configmap(now, (slower,))
+    now = stored(configmap(), decide(configmap(), effective((ALLOWING,), {})))
+    changed = decide(now, effective((slower,), {}))
     assert json.loads(changed.texts[KEY])["components"][-1]["args"]["liveness_interval"] == 20.0
-    theirs = replace(now, mark={})
-    assert decide_configmap(theirs, (slower,)).texts == {}
+    theirs = replace(now, provenance={})
+    assert decide(theirs, effective((slower,), {})).texts == {}
 
 
 def test_a_streamer_goes_from_every_key_and_comes_to_the_one_that_nvflare_reads() -> None:
     both = configmap(data={KEY: STREAMING, "config_fed_client.conf": STREAMING, "other.json": STREAMING})
-    assert set(decide_configmap(both, (FORBIDDING,)).texts) == {KEY, "config_fed_client.conf"}
+    assert set(decide(both, effective((FORBIDDING,), {})).texts) == {KEY, "config_fed_client.conf"}
     both = configmap(data={"config_fed_client.json.default": PLAIN, "config_fed_client.conf": PLAIN})
-    assert set(decide_configmap(both, (ALLOWING,)).texts) == {"config_fed_client.conf"}
+    assert set(decide(both, effective((ALLOWING,), {})).texts) == {"config_fed_client.conf"}
 
 
 def test_one_bad_configuration_refuses_the_whole_object() -> None:
     both = configmap(data={KEY: PLAIN, "config_fed_client.yml.default": "a: ["})
-    outcome = decide_configmap(both, (FORBIDDING,))
+    outcome = decide(both, effective((FORBIDDING,), {}))
     assert (outcome.decision, outcome.reason) == (Decision.REFUSED, Reason.NOT_YAML)
     assert "key config_fed_client.yml.default: " in outcome.message
-    assert decide_configmap(both, (ALLOWING,)).decision is Decision.INJECTED
+    assert decide(both, effective((ALLOWING,), {})).decision is Decision.INJECTED
 
 
 def test_the_keys_are_nvflares_and_in_its_order() -> None:
@@ -145,15 +151,15 @@ def sized(total: int, padding: str) -> ConfigMap:
 
 @pytest.mark.parametrize("padding", ["x", "ü"])
 def test_a_full_configmap_is_written_without_layout(padding: str) -> None:
-    outcome = decide_configmap(sized(MAX_BYTES - 300, padding), (ALLOWING,))
+    outcome = decide(sized(MAX_BYTES - 300, padding), effective((ALLOWING,), {}))
     assert (outcome.decision, "\n" in outcome.texts[KEY]) == (Decision.INJECTED, False)
-    roomy = decide_configmap(sized(MAX_BYTES - 5000, padding), (ALLOWING,))
+    roomy = decide(sized(MAX_BYTES - 5000, padding), effective((ALLOWING,), {}))
     assert json.loads(roomy.texts[KEY]) == json.loads(outcome.texts[KEY])
     assert "\n" in roomy.texts[KEY]
 
 
 def test_what_does_not_fit_passes_where_the_site_allows() -> None:
-    outcome = decide_configmap(sized(MAX_BYTES - 10, "x"), (ALLOWING,))
+    outcome = decide(sized(MAX_BYTES - 10, "x"), effective((ALLOWING,), {}))
     assert (outcome.decision, outcome.reason, outcome.texts) == (Decision.UNREADABLE, Reason.TOO_LARGE, {})
     assert outcome.warnings
 
@@ -177,9 +183,9 @@ policies = st.lists(
 
 @given(texts, policies)
 def test_what_dry_run_says_is_what_enforce_then_does(text: str, some: tuple[Policy, ...]) -> None:
-    rehearsed = decide_configmap(configmap(text), some)
-    enforced = decide_configmap(configmap(text), tuple(p for p in some if p.mode is Mode.ENFORCE))
-    then = decide_configmap(configmap(text), tuple(replace(policy, mode=Mode.ENFORCE) for policy in some))
+    rehearsed = decide(configmap(text), effective(some, {}))
+    enforced = decide(configmap(text), effective(tuple(p for p in some if p.mode is Mode.ENFORCE), {}))
+    then = decide(configmap(text), effective(tuple(replace(policy, mode=Mode.ENFORCE) for policy in some), {}))
     assert (rehearsed.texts, rehearsed.labels, rehearsed.annotations, rehearsed.decision) == (
         (enforced.texts, enforced.labels, enforced.annotations, enforced.decision)
     ), "DryRun changes nothing"

@@ -6,10 +6,12 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import decide_any
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import decide
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
-from sitelog.core.policy import LogStreaming, Mode, Policy, applicable
+from sitelog.core.policy.effective import Policies
+from sitelog.core.policy.policy import LogStreaming, Mode, Policy
 from sitelog.webhook.reviews import Review, review_pod
 from support.policies import HERE, ROOT, labels, many, selectors
 
@@ -62,7 +64,7 @@ def without_allowing(some: list[Policy]) -> list[Policy]:
 
 def outcome(data: dict[str, str], some: list[Policy], mine: dict[str, str]) -> Outcome:
     configmap = ConfigMap(HERE, "any", labels=mine, data=data)
-    return decide_any(configmap, applicable(some, root_namespace=ROOT, namespace=HERE, labels=mine))
+    return decide(configmap, Policies(ROOT, tuple(some)).effective(HERE, mine))
 
 
 def review(argv: list[str], some: list[Policy], mine: dict[str, str]) -> Review:
@@ -70,7 +72,7 @@ def review(argv: list[str], some: list[Policy], mine: dict[str, str]) -> Review:
         "metadata": {"namespace": HERE, "name": "job", "labels": mine},
         "spec": {"containers": [{"name": "job", "command": argv}]},
     }
-    return review_pod(body, some, ROOT)
+    return review_pod(body, Policies(ROOT, tuple(some)))
 
 
 @given(prohibitions, many, labels, configs, argvs)
@@ -89,7 +91,7 @@ def test_allowing_policies_add_nothing_to_a_prohibition(
         alone.policy,
     )
     assert (mixed.labels, mixed.annotations, mixed.message) == (alone.labels, alone.annotations, alone.message)
-    assert mixed.rehearsal is None or mixed.rehearsal.policy in deny
+    assert mixed.dry_run is None or mixed.dry_run.policy in deny
 
     pod, only = review(argv, some, mine), review(argv, deny, mine)
     assert (pod.merge, pod.refusal, pod.decision, pod.policy) == (only.merge, only.refusal, only.decision, only.policy)
@@ -107,7 +109,7 @@ def test_the_word_is_given_under_a_prohibition_and_never_else(
 
 
 @given(many, labels, configs, argvs)
-def test_rehearsing_policies_change_nothing_and_tell_what_they_would(
+def test_dry_runs_change_nothing_and_tell_what_they_would(
     some: list[Policy], mine: dict[str, str], data: dict[str, str], argv: list[str]
 ) -> None:
     enforced = [policy for policy in some if policy.mode is Mode.ENFORCE]
@@ -115,8 +117,8 @@ def test_rehearsing_policies_change_nothing_and_tell_what_they_would(
 
     told, now, then = (outcome(data, set_of, mine) for set_of in (some, enforced, all_enforced))
     assert (told.decision, told.texts, told.labels) == (now.decision, now.texts, now.labels)
-    if told.rehearsal:
-        assert (told.rehearsal.decision, told.rehearsal.texts) == (then.decision, then.texts)
+    if told.dry_run:
+        assert (told.dry_run.decision, told.dry_run.texts) == (then.decision, then.texts)
         assert f"would be {then.decision.value}. {then.message}" in told.warnings[-1]
     else:
         assert (told.decision, told.texts) == (then.decision, then.texts)

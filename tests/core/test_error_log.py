@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.error_log import ErrorRecords, closing_record, cut, join, lost_notice, pack
-from sitelog.core.outcome import End, PodEnd, pod_end
-from sitelog.core.pod import JobPod
-from sitelog.core.upload import Captured, compose
+from sitelog.core.errorlog.records import ErrorRecords, closing_record, cut, join, lost_notice, pack
+from sitelog.core.errorlog.upload_plan import Captured, compose
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import End, Termination, termination_of
 from support import recorded
 
 ENOUGH = 10**6
@@ -22,7 +22,7 @@ COPIES = [
     ("slow.sf", "server_copy.txt"),
 ]
 POD = JobPod("fl", "job-1", "uid", "worker", (), created_at="2026-11-24T07:57:15Z")
-OOM = PodEnd(End.OOM_KILLED, "the container ran out of memory", "2026-11-24T07:58:01Z")
+OOM = Termination(End.OOM_KILLED, "the container ran out of memory", "2026-11-24T07:58:01Z")
 RECORD = b"2026-01-01 10:00:00,000 - Worker - ERROR - [identity=site-1] broken\n"
 
 # A container's log as NVFlare's jobs write it: records of all levels, with lines that belong to them.
@@ -109,13 +109,13 @@ def test_the_closing_record_is_one_of_nvflares_form() -> None:
 
 
 def test_a_record_without_a_time_of_its_own_takes_the_pods() -> None:
-    assert closing_record(POD, PodEnd(End.DELETED, "gone")).startswith(b"2026-11-24 07:57:15,000 - sitelog")
+    assert closing_record(POD, Termination(End.DELETED, "gone")).startswith(b"2026-11-24 07:57:15,000 - sitelog")
 
 
 @pytest.mark.parametrize("case", recorded.CASES)
 def test_every_death_is_told_in_the_log_and_no_success(case: str) -> None:
     pod = recorded.pods(case)[-1][1]
-    end = pod_end(pod, gone=True, events=recorded.events(case))
+    end = termination_of(pod, gone=True, events=recorded.events(case))
     assert end is not None
     log = compose(pod, end, Captured(), ENOUGH)
     assert (log == b"") is (end.end is End.COMPLETED)

@@ -8,24 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.errorlog.upload_plan import Plan, Skip, plan_upload
+from sitelog.core.jobpod.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.jobpod.termination import End, Termination
 from sitelog.core.names import WORKER_MODULE, Reason
-from sitelog.core.outcome import End, PodEnd
-from sitelog.core.policy import ErrorLog, InForce, Policy
-from sitelog.core.upload import Plan, Skip, plan_upload
+from sitelog.core.policy.effective import EffectivePolicy
+from sitelog.core.policy.policy import ErrorLog, Policy
 from sitelog.kube.jobs import job_manifest, parse_upload_job
 from sitelog.kube.pods import parse_job_pod
 from support.hypothesis_profiles import at_least
 from support.job_pods import job_pod
 
 ERROR_LOG = ErrorLog(upload=True, courier_secret_name="courier")
-FORCE = InForce((Policy("fl", "site", client_name="site-1", error_log=ERROR_LOG),))
+FORCE = EffectivePolicy((Policy("fl", "site", client_name="site-1", error_log=ERROR_LOG),))
 HEAD = ["python3", "-u", "-m", WORKER_MODULE]
 ME = Identity("job-1", "site-1")
 LOOKS_ALIKE = "s\N{CYRILLIC SMALL LETTER BYELORUSSIAN-UKRAINIAN I}te-1"
 
 
-def plan(body: Mapping[str, Any], force: InForce = FORCE) -> Identity | Reason | None:
+def plan(body: Mapping[str, Any], force: EffectivePolicy = FORCE) -> Identity | Reason | None:
     """Whose log would be sent, or why none."""
     pod = parse_job_pod({**body, "metadata": {**body["metadata"], "namespace": "fl"}})
     assert pod is not None
@@ -124,11 +125,11 @@ def test_the_log_is_read_from_the_container_that_says_who_it_is() -> None:
 def test_a_namespace_speaks_for_its_own_client_only() -> None:
     here = Policy("fl", "site", client_name="site-2", error_log=ERROR_LOG)
     root = Policy("sitelog-system", "all", client_name="site-1", error_log=ERROR_LOG, priority=9)
-    assert plan(pod_with(), InForce((here,))) is Reason.CLIENT_NAME_MISMATCH
-    assert plan(pod_with(), InForce((root, here))) is Reason.CLIENT_NAME_MISMATCH
-    assert plan(pod_with("-c", "site-2"), InForce((root, here))) is Reason.CLIENT_NAME_MISMATCH
-    assert plan(pod_with(), InForce((Policy("fl", "site", error_log=ERROR_LOG),))) is Reason.CLIENT_NAME_UNSET
-    assert plan(pod_with(), InForce()) is None
+    assert plan(pod_with(), EffectivePolicy((here,))) is Reason.CLIENT_NAME_MISMATCH
+    assert plan(pod_with(), EffectivePolicy((root, here))) is Reason.CLIENT_NAME_MISMATCH
+    assert plan(pod_with("-c", "site-2"), EffectivePolicy((root, here))) is Reason.CLIENT_NAME_MISMATCH
+    assert plan(pod_with(), EffectivePolicy((Policy("fl", "site", error_log=ERROR_LOG),))) is Reason.CLIENT_NAME_UNSET
+    assert plan(pod_with(), EffectivePolicy()) is None
 
 
 def test_a_name_is_shown_so_that_it_passes_for_no_other() -> None:
@@ -178,7 +179,7 @@ def test_the_command_line_that_is_read_is_the_one_that_runs(more: list[str], env
 def upload_job(**annotations: str) -> dict[str, Any]:
     pod = parse_job_pod({**pod_with(), "metadata": {"namespace": "fl", "name": "pod", "uid": "u"}})
     assert pod is not None
-    job = job_manifest(pod, PodEnd(End.OOM_KILLED, "killed"), ME, ERROR_LOG, "fl/site", "image:1")
+    job = job_manifest(pod, Termination(End.OOM_KILLED, "killed"), ME, ERROR_LOG, "fl/site", "image:1")
     job["metadata"] |= {"uid": "uid-of-the-job"}
     job["metadata"]["annotations"] |= {f"sitelog.dev/{name}": value for name, value in annotations.items()}
     return job

@@ -14,13 +14,13 @@ from nvflare.fuel_opt.utils.omegaconf_loader import OmegaConfLoader
 from nvflare.fuel_opt.utils.pyhocon_loader import PyhoconLoader
 from pyhocon.config_tree import NoneValue
 
-from sitelog.core.jobconfig.decision import decide
 from sitelog.core.jobconfig.formats import Format, dump, extended, read
 from sitelog.core.jobconfig.json_text import UnreadableError
 from sitelog.core.jobconfig.reading import Reading
 from sitelog.core.jobconfig.undecidable import UndecidableError
+from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support.configurations import STREAMER
 from support.hypothesis_profiles import at_least
 
@@ -175,7 +175,7 @@ class TestEnvironment:
         ],
     )
     def test_a_class_that_it_decides_is_refused(self, form: Format, text: str) -> None:
-        verdict = decide(text, FORBIDDEN, Streamer(), form)
+        verdict = judge(text, FORBIDDEN, Streamer(), form)
         assert (verdict.decision, verdict.reason) == (Decision.REFUSED, Reason.UNDECIDABLE)
 
     @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ class TestEnvironment:
         ],
     )
     def test_anything_else_that_it_decides_is_not_touched(self, form: Format, text: str) -> None:
-        verdict = decide(text, FORBIDDEN, Streamer(), form)
+        verdict = judge(text, FORBIDDEN, Streamer(), form)
         assert (verdict.decision, verdict.text) == (Decision.CLEAN, text)
-        injected = decide(text, ALLOWED, Streamer(), form)
+        injected = judge(text, ALLOWED, Streamer(), form)
         assert injected.decision is Decision.INJECTED
         assert "RATE" in str(injected.text)
 
@@ -202,7 +202,7 @@ class TestEnvironment:
         ],
     )
     def test_a_value_that_it_may_replace_is_not_lost(self, form: Format, text: str) -> None:
-        verdict = decide(text, FORBIDDEN, Streamer(), form)
+        verdict = judge(text, FORBIDDEN, Streamer(), form)
         assert (verdict.decision, verdict.reason) == (Decision.REFUSED, Reason.UNDECIDABLE)
         assert "environment" in verdict.message
 
@@ -218,7 +218,7 @@ class TestEnvironment:
     )
     def test_a_value_that_it_could_only_break_is_none_of_its(self, text: str) -> None:
         text += f'\ncomponents = ${{?components}} [{{id = "s", path = "{STREAMER}"}}]'
-        verdict = decide(text, FORBIDDEN, Streamer(), Format.HOCON)
+        verdict = judge(text, FORBIDDEN, Streamer(), Format.HOCON)
         assert verdict.decision is Decision.STRIPPED
         assert verdict.text is not None
         before = hocon_of_nvflare(text)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.governed import EVERYWHERE, Governed
-from sitelog.core.policy import Policy
+from sitelog.core.policy.governed import EVERYWHERE, Governed
+from sitelog.core.policy.policy import Policy
 
 ALL = Governed("root", excluded=frozenset({"kube-system"}))
 LISTED = Governed("root", frozenset({"b", "a"}), frozenset({"kube-system"}))
@@ -36,11 +36,11 @@ def test_a_list_of_excluded_ones_alone_is_nothing_and_not_everything() -> None:
 
 
 def test_a_policy_elsewhere_concerns_nobody() -> None:
-    assert ALL.concerned([Policy("c", "site"), Policy("a", "site")]) == ("a", "c")
-    assert ALL.concerned([Policy("c", "site"), Policy("root", "all")]) == EVERYWHERE
-    assert LISTED.concerned([Policy("c", "site"), Policy("a", "site")]) == ("a",)
-    assert LISTED.concerned([Policy("c", "site"), Policy("root", "all")]) == ("a", "b")
-    assert LISTED.concerned([]) == ()
+    assert ALL.reached_by([Policy("c", "site"), Policy("a", "site")]) == ("a", "c")
+    assert ALL.reached_by([Policy("c", "site"), Policy("root", "all")]) == EVERYWHERE
+    assert LISTED.reached_by([Policy("c", "site"), Policy("a", "site")]) == ("a",)
+    assert LISTED.reached_by([Policy("c", "site"), Policy("root", "all")]) == ("a", "b")
+    assert LISTED.reached_by([]) == ()
 
 
 @given(governed=GOVERNED, policy=NAMES, namespace=NAMES)

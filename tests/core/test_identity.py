@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvflare.private.fed.app.client import worker_process
 
-from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
 from sitelog.core.jobpod.command_line import is_job_command
+from sitelog.core.jobpod.identity import Identity, IdentityError, check_identity, parse_identity
 from sitelog.core.names import WORKER_MODULE, Reason
-from sitelog.core.policy import InForce, Policy
+from sitelog.core.policy.effective import EffectivePolicy
+from sitelog.core.policy.policy import Policy
 from sitelog.kube.pods import parse_job_pod
 from support import recorded
 from support.hypothesis_profiles import at_least
@@ -160,7 +161,7 @@ def test_only_job_processes_are_job_pods() -> None:
 
 def test_a_pod_speaks_for_the_client_of_its_namespace_only() -> None:
     me = Identity(JOB, "site-1")
-    check_identity(me, InForce((Policy("fl", "a", client_name="site-1"), Policy("fl", "b"))))
+    check_identity(me, EffectivePolicy((Policy("fl", "a", client_name="site-1"), Policy("fl", "b"))))
     for policies, reason, part in (
         ((), Reason.CLIENT_NAME_UNSET, "set it to the FL client"),
         ((Policy("fl", "a"),), Reason.CLIENT_NAME_UNSET, "set it to the FL client"),
@@ -172,6 +173,6 @@ def test_a_pod_speaks_for_the_client_of_its_namespace_only() -> None:
         ),
     ):
         with pytest.raises(IdentityError) as refusal:
-            check_identity(me, InForce(policies))
+            check_identity(me, EffectivePolicy(policies))
         assert refusal.value.reason is reason
         assert part in str(refusal.value)

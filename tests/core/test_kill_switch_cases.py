@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.jobconfig.decision import Verdict, decide
 from sitelog.core.jobconfig.formats import format_of
+from sitelog.core.jobconfig.verdict import Verdict, judge
 from sitelog.core.names import Decision
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support import torch_stand_in
 from support.nvflare_loader import Loaded, NvflareLoader
 
@@ -46,7 +46,7 @@ def decided(case: dict[str, Any], word: LogStreaming) -> Verdict:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in case.get("webhook_env", {}).items():
             patch.setenv(name, value)
-        return decide(case["text"], word, Streamer(), format_of(case["key"]))
+        return judge(case["text"], word, Streamer(), format_of(case["key"]))
 
 
 def others(result: Loaded) -> dict[str, str]:

@@ -10,9 +10,9 @@ import nvflare
 import pytest
 
 from sitelog.core.jobconfig.builders import BUILDS_BY_NAME, LATE_BUILDERS
-from sitelog.core.jobconfig.decision import decide
+from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support.configurations import MINIMAL, PART, STREAMER
 
 ROOT = Path(nvflare.__file__).parent
@@ -90,7 +90,7 @@ def test_nothing_of_the_wheel_offers_the_streamer_under_another_name() -> None:
 
 def forbidden(component: dict[str, Any]) -> Any:
     config = {**MINIMAL, "components": [{"id": "c", **component}]}
-    return decide(json.dumps(config), LogStreaming.FORBIDDEN, Streamer())
+    return judge(json.dumps(config), LogStreaming.FORBIDDEN, Streamer())
 
 
 @pytest.mark.parametrize("late", LATE_BUILDERS)

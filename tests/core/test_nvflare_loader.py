@@ -8,9 +8,9 @@ import pytest
 from nvflare.fuel.utils.components_utils import create_classes_table_static
 
 from sitelog.core.jobconfig import unknown
-from sitelog.core.jobconfig.decision import Verdict, decide
+from sitelog.core.jobconfig.verdict import Verdict, judge
 from sitelog.core.names import Decision
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support.configurations import ENVIRONMENT, MINIMAL, PART, STREAMER
 from support.nvflare_loader import NvflareLoader
 
@@ -123,7 +123,7 @@ def load() -> Iterator[NvflareLoader]:
 
 
 def forbid(config: dict[str, Any]) -> Verdict:
-    return decide(json.dumps(config), LogStreaming.FORBIDDEN, Streamer())
+    return judge(json.dumps(config), LogStreaming.FORBIDDEN, Streamer())
 
 
 @pytest.mark.parametrize("name", HIDDEN)

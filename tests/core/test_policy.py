@@ -1,36 +1,28 @@
-"""Which policies are in force: the strictest word wins, and rank gives the parameters."""
+"""What is in effect: the strictest word wins, and rank gives the parameters."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.policy import (
-    ErrorLog,
-    InForce,
-    LogStreaming,
-    Mode,
-    Policy,
-    Requirement,
-    Selector,
-    applicable,
-    if_enforced,
-    in_force,
-)
+from sitelog.core.policy.effective import EffectivePolicy, Policies
+from sitelog.core.policy.policy import ErrorLog, LogStreaming, Mode, Policy
+from sitelog.core.policy.selector import Requirement, Selector
 from support.policies import HERE, ROOT, labels, many
 
 ALLOWED, ERROR_LOG_ONLY, FORBIDDEN = LogStreaming
 
 
-def force(some: Sequence[Policy], mine: dict[str, str]) -> InForce:
-    return in_force(applicable(some, root_namespace=ROOT, namespace=HERE, labels=mine))
+def enforced(some: Sequence[Policy], mine: dict[str, str]) -> EffectivePolicy:
+    return Policies(ROOT, tuple(some)).effective(HERE, mine).enforced
 
 
 @given(many, labels)
 def test_the_strictest_word_wins_and_none_is_invented(some: list[Policy], mine: dict[str, str]) -> None:
     reach = [p for p in some if p.namespace in (ROOT, HERE) and p.selector.matches(mine) and p.mode is Mode.ENFORCE]
-    word = force(some, mine).log_streaming
+    word = enforced(some, mine).log_streaming
     said = {policy.log_streaming for policy in reach}
     assert word is next((each for each in (FORBIDDEN, ERROR_LOG_ONLY, ALLOWED) if each in said), None)
 
@@ -39,14 +31,14 @@ def test_the_strictest_word_wins_and_none_is_invented(some: list[Policy], mine: 
 def test_the_order_in_which_policies_arrive_does_not_matter(some: list[Policy], mine: dict[str, str], rng) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
     shuffled = list(some)
     rng.shuffle(shuffled)
-    assert force(shuffled, mine) == force(some, mine)
+    assert enforced(shuffled, mine) == enforced(some, mine)
 
 
 @given(many, labels)
 def test_among_those_of_the_same_word_the_first_in_rank_gives_the_parameters(
     some: list[Policy], mine: dict[str, str]
 ) -> None:
-    found = force(some, mine)
+    found = enforced(some, mine)
     if best := found.governing:
         same = [policy for policy in found.policies if policy.log_streaming is best.log_streaming]
         assert all(best.priority >= policy.priority for policy in same)
@@ -55,10 +47,16 @@ def test_among_those_of_the_same_word_the_first_in_rank_gives_the_parameters(
 
 
 @given(many, labels)
-def test_dry_run_enforces_nothing_and_rehearses_everything(some: list[Policy], mine: dict[str, str]) -> None:
-    concerned = applicable(some, root_namespace=ROOT, namespace=HERE, labels=mine)
-    assert all(policy.mode is Mode.ENFORCE for policy in in_force(concerned).policies)
-    assert if_enforced(concerned).policies == concerned
+def test_dry_run_enforces_nothing_and_shows_everything(some: list[Policy], mine: dict[str, str]) -> None:
+    effective = Policies(ROOT, tuple(some)).effective(HERE, mine)
+    assert all(policy.mode is Mode.ENFORCE for policy in effective.enforced.policies)
+    if effective.dry_run:
+        as_if = [replace(policy, mode=Mode.ENFORCE) for policy in some]
+        assert effective.dry_run.policies != effective.enforced.policies
+        assert [policy.key for policy in effective.dry_run.policies] == [p.key for p in enforced(as_if, mine).policies]
+    else:
+        reach = (p for p in some if p.namespace in (ROOT, HERE) and p.selector.matches(mine))
+        assert all(policy.mode is Mode.ENFORCE for policy in reach)
 
 
 def test_rank_is_priority_then_age_then_name() -> None:
@@ -70,8 +68,7 @@ def test_rank_is_priority_then_age_then_name() -> None:
         Policy(HERE, "b", created=young),
         Policy(HERE, "c", created=old, priority=-1),
     ]
-    found = applicable(reversed(ranked), root_namespace=ROOT, namespace=HERE, labels={})
-    assert list(found) == ranked
+    assert list(enforced(tuple(reversed(ranked)), {}).policies) == ranked
 
 
 @pytest.mark.parametrize(
@@ -100,7 +97,7 @@ def test_an_operator_of_another_name_matches_nothing() -> None:
 
 
 def test_error_log_and_clients_come_from_all_policies_in_force() -> None:
-    found = InForce(
+    found = EffectivePolicy(
         (
             Policy(HERE, "a", client_name="site-1"),
             Policy(HERE, "b", client_name="site-1", error_log=ErrorLog(upload=True)),
@@ -109,7 +106,11 @@ def test_error_log_and_clients_come_from_all_policies_in_force() -> None:
     )
     assert found.client_names == ("site-1", "site-2")
     assert found.error_log == ErrorLog(upload=True)
-    assert (InForce().error_log, InForce().client_names, InForce().governing) == (None, (), None)
+    assert (EffectivePolicy().error_log, EffectivePolicy().client_names, EffectivePolicy().governing) == (
+        None,
+        (),
+        None,
+    )
 
 
 UPLOAD, KEEP = ErrorLog(upload=True), ErrorLog()
@@ -142,7 +143,7 @@ def test_the_strictest_that_speaks_of_error_logs_says_what_becomes_of_them(
     others: list[Policy], expected: ErrorLog | None
 ) -> None:
     silent = Policy(ROOT, "silent", log_streaming=ERROR_LOG_ONLY, priority=5)
-    found = force([*others, silent], {})
+    found = enforced([*others, silent], {})
     assert found.log_streaming is ERROR_LOG_ONLY
     assert found.error_log == expected
 

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvflare.fuel.utils import class_utils, components_utils
 
-from sitelog.core.jobconfig.decision import Verdict, decide
+from sitelog.core.jobconfig.verdict import Verdict, judge
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support import torch_stand_in
 from support.configurations import ENVIRONMENT, STREAMER, chaotic, devious
 from support.cunning import cunning
@@ -86,7 +86,7 @@ def test_no_streamer_is_built_where_it_is_forbidden_and_no_job_is_harmed(load: N
 
 
 def compare_forbidden(load: NvflareLoader, text: str, before: Loaded, seen: Counter[str]) -> None:
-    verdict = decide(text, LogStreaming.FORBIDDEN, Streamer())
+    verdict = judge(text, LogStreaming.FORBIDDEN, Streamer())
     seen[verdict.decision.value] += 1
     seen["had a streamer"] += before.streamers > 0
     seen["was started late"] += before.started > before.classes.count(STREAMER)
@@ -102,7 +102,7 @@ def compare_forbidden(load: NvflareLoader, text: str, before: Loaded, seen: Coun
 
 
 def compare_allowed(load: NvflareLoader, text: str, before: Loaded, seen: Counter[str]) -> None:
-    verdict = decide(text, LogStreaming.ALLOWED, Streamer())
+    verdict = judge(text, LogStreaming.ALLOWED, Streamer())
     assert verdict.text is not None
     if before.failed is not None:
         return

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import sitelog.core
 
-MODULES = sorted(f"sitelog.core.{file.stem}" for file in Path(sitelog.core.__file__).parent.glob("*.py"))
+CORE = Path(sitelog.core.__file__).parent
+MODULES = sorted(
+    ".".join(("sitelog.core", *file.relative_to(CORE).with_suffix("").parts)) for file in CORE.rglob("*.py")
+)
 BLOCKED = ("kopf", "kubernetes", "kubernetes_asyncio", "nvflare", "pydantic", "aiohttp", "typer", "cryptography")
 PROGRAM = """
 import importlib, sys
@@ -14,9 +17,9 @@ for name in {blocked!r}:
     sys.modules[name] = None
 for name in {modules!r}:
     importlib.import_module(name)
-from sitelog.core.jobconfig.decision import decide
-from sitelog.core.policy import LogStreaming, Streamer
-print(decide("{{}}", LogStreaming.ALLOWED, Streamer()).decision.value)
+from sitelog.core.jobconfig.verdict import judge
+from sitelog.core.policy.policy import LogStreaming, Streamer
+print(judge("{{}}", LogStreaming.ALLOWED, Streamer()).decision.value)
 """
 
 

@@ -15,12 +15,12 @@ from nvflare.fuel.utils.argument_utils import parse_vars
 from nvflare.fuel.utils.wfconf import resolve_var_refs
 
 from sitelog.core.jobconfig.budget import Budget, OverBudgetError
-from sitelog.core.jobconfig.decision import decide
 from sitelog.core.jobconfig.resolver import resolve
 from sitelog.core.jobconfig.typed_values import typed_values
 from sitelog.core.jobconfig.undecidable import UndecidableError
 from sitelog.core.jobconfig.unknown import NAME, SYSTEM_VARIABLES, TEXT, may_be, may_name
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.jobconfig.verdict import judge
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support.configurations import ENVIRONMENT, STREAMER, chaotic, devious
 from support.cunning import cunning
 from support.hypothesis_profiles import at_least
@@ -163,10 +163,10 @@ def test_what_an_id_may_be_where_the_job_runs(text: str, may: bool) -> None:  # 
 def test_a_budget_that_does_not_suffice_is_said_to_whoever_gave_it_and_too_large_to_others() -> None:
     text = json.dumps({"components": [{"id": "a", "path": "{p}"}], "p": "m.C"})
     with pytest.raises(OverBudgetError):
-        decide(text, LogStreaming.FORBIDDEN, Streamer(), budget=Budget(100))
-    assert decide(text, LogStreaming.FORBIDDEN, Streamer(), budget=Budget(100, final=True)).text is None
-    assert decide(text, LogStreaming.ALLOWED, Streamer(), budget=Budget(100, final=True)).text == text
-    assert decide(text, LogStreaming.FORBIDDEN, Streamer(), budget=Budget(10_000)).text == text
+        judge(text, LogStreaming.FORBIDDEN, Streamer(), budget=Budget(100))
+    assert judge(text, LogStreaming.FORBIDDEN, Streamer(), budget=Budget(100, final=True)).text is None
+    assert judge(text, LogStreaming.ALLOWED, Streamer(), budget=Budget(100, final=True)).text == text
+    assert judge(text, LogStreaming.FORBIDDEN, Streamer(), budget=Budget(10_000)).text == text
 
 
 def test_a_width_is_counted_before_it_is_written() -> None:

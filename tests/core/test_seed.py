@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from nvflare.fuel.utils.config_factory import ConfigFactory
 
-from sitelog.core.jobconfig.decision import decide
 from sitelog.core.jobconfig.formats import Format, read
 from sitelog.core.jobconfig.streamer import entry
+from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 from support.configurations import MINIMAL, NAMESAKE, PART, STREAMER, plain, plain_texts, streamers, values
 from support.hypothesis_profiles import at_least
 from support.nvflare_loader import NvflareLoader
@@ -90,7 +90,7 @@ def test_allowed_is_what_the_seed_does(seed: Seed, load: NvflareLoader) -> None:
     @given(plain_texts(), streamers)
     def compare(drawn: tuple[dict[str, Any], str], parameters: Streamer) -> None:
         config, text = drawn
-        theirs, ours = seed(text, ALLOWED, parameters), decide(text, ALLOWED, parameters)
+        theirs, ours = seed(text, ALLOWED, parameters), judge(text, ALLOWED, parameters)
         assert ours.text is not None
         if theirs.crashed or any("Failed" in line for line in theirs.log):
             seen["crashed"] += 1
@@ -148,7 +148,7 @@ def test_forbidden_is_what_the_seed_does(seed: Seed, load: NvflareLoader) -> Non
     @given(plain_texts())
     def compare(drawn: tuple[dict[str, Any], str]) -> None:
         config, text = drawn
-        theirs, ours = seed(text, FORBIDDEN), decide(text, FORBIDDEN, DEFAULTS)
+        theirs, ours = seed(text, FORBIDDEN), judge(text, FORBIDDEN, DEFAULTS)
         if theirs.crashed or any("Failed" in line for line in theirs.log):
             seen["crashed"] += 1
             return
@@ -190,7 +190,7 @@ def _harm_of_stripping(load: NvflareLoader, config: dict[str, Any], theirs: str,
 def test_a_job_with_a_component_of_the_streamers_id_still_starts(seed: Seed, load: NvflareLoader) -> None:
     text = json.dumps(TAKEN)
     assert "duplicate component id" in str(load(seed(text, ALLOWED).text).failed)
-    verdict = decide(text, ALLOWED, DEFAULTS)
+    verdict = judge(text, ALLOWED, DEFAULTS)
     assert verdict.text is not None
     after = load(verdict.text)
     assert (after.failed, after.streamers) == (None, 1)
@@ -211,16 +211,16 @@ def test_a_job_that_streams_already_gets_no_second_streamer(
 ) -> None:
     text = json.dumps(config)
     assert load(seed(text, ALLOWED).text).streamers == 2
-    verdict = decide(text, ALLOWED, DEFAULTS)
+    verdict = judge(text, ALLOWED, DEFAULTS)
     assert (verdict.decision, verdict.text) == (Decision.DECLARED, text)
 
 
 def test_a_class_that_merely_has_the_word_in_its_name_is_another_class(seed: Seed, load: NvflareLoader) -> None:
     text = json.dumps(LIKE_NAMED)
     assert seed(text, FORBIDDEN).value["components"] == []
-    assert decide(text, FORBIDDEN, DEFAULTS).text == text
+    assert judge(text, FORBIDDEN, DEFAULTS).text == text
     assert load(seed(text, ALLOWED).text).streamers == 0
-    verdict = decide(text, ALLOWED, DEFAULTS)
+    verdict = judge(text, ALLOWED, DEFAULTS)
     assert verdict.text is not None
     assert load(verdict.text).streamers == 1
 
@@ -228,7 +228,7 @@ def test_a_class_that_merely_has_the_word_in_its_name_is_another_class(seed: See
 def test_no_streamer_is_left_where_they_are_forbidden(seed: Seed, load: NvflareLoader) -> None:
     text = json.dumps(BY_CLASS_PATH)
     assert load(seed(text, FORBIDDEN).text).streamers == 1
-    verdict = decide(text, FORBIDDEN, DEFAULTS)
+    verdict = judge(text, FORBIDDEN, DEFAULTS)
     assert verdict.text is not None
     assert load(verdict.text).streamers == 0
 
@@ -236,19 +236,19 @@ def test_no_streamer_is_left_where_they_are_forbidden(seed: Seed, load: NvflareL
 # --- properties ------------------------------------------------------------------------------------------------------
 @given(plain(), values, streamers)
 def test_injecting_twice_is_injecting_once(config: dict[str, Any], more: Any, parameters: Streamer) -> None:
-    once = decide(json.dumps({**config, "more": more}), ALLOWED, parameters)
+    once = judge(json.dumps({**config, "more": more}), ALLOWED, parameters)
     assert once.text is not None
-    twice = decide(once.text, ALLOWED, parameters)
+    twice = judge(once.text, ALLOWED, parameters)
     assert twice.text == once.text
-    stamped = decide(once.text, ALLOWED, parameters, injected_before=once.decision is Decision.INJECTED)
+    stamped = judge(once.text, ALLOWED, parameters, injected_before=once.decision is Decision.INJECTED)
     assert (stamped.text, stamped.decision) == (once.text, once.decision)
 
 
 @given(plain(), values)
 def test_stripping_twice_is_stripping_once(config: dict[str, Any], more: Any) -> None:
-    once = decide(json.dumps({**config, "more": more}), FORBIDDEN, DEFAULTS)
+    once = judge(json.dumps({**config, "more": more}), FORBIDDEN, DEFAULTS)
     if once.text is not None:
-        twice = decide(once.text, FORBIDDEN, DEFAULTS)
+        twice = judge(once.text, FORBIDDEN, DEFAULTS)
         assert (twice.text, twice.decision) == (once.text, Decision.CLEAN)
 
 
@@ -258,11 +258,11 @@ def test_stripping_what_was_injected_gives_the_job_as_it_was(
     config: dict[str, Any], more: Any, parameters: Streamer
 ) -> None:
     config = {**config, "more": more}
-    injected = decide(json.dumps(config), ALLOWED, parameters)
+    injected = judge(json.dumps(config), ALLOWED, parameters)
     if injected.decision is not Decision.INJECTED or injected.text is None:
         return
-    stripped = decide(injected.text, FORBIDDEN, DEFAULTS)
-    before = decide(json.dumps(config), FORBIDDEN, DEFAULTS)  # one that is switched off goes, too
+    stripped = judge(injected.text, FORBIDDEN, DEFAULTS)
+    before = judge(json.dumps(config), FORBIDDEN, DEFAULTS)  # one that is switched off goes, too
     assert stripped.text is not None
     assert before.text is not None
     empty = {"components": []} if config.get("components") is None else {}
@@ -271,11 +271,11 @@ def test_stripping_what_was_injected_gives_the_job_as_it_was(
 
 @given(streamers, streamers)
 def test_our_own_streamer_follows_the_policy(before: Streamer, after: Streamer) -> None:
-    first = decide(json.dumps(MINIMAL), ALLOWED, before)
+    first = judge(json.dumps(MINIMAL), ALLOWED, before)
     assert first.text is not None
-    second = decide(first.text, ALLOWED, after, injected_before=True)
+    second = judge(first.text, ALLOWED, after, injected_before=True)
     assert (second.decision, second.reason) == (Decision.INJECTED, Reason.STREAMER_INJECTED)
-    assert second.text == decide(json.dumps(MINIMAL), ALLOWED, after).text
+    assert second.text == judge(json.dumps(MINIMAL), ALLOWED, after).text
 
 
 # --- every sample inside NVFlare -------------------------------------------------------------------------------------
@@ -291,13 +291,13 @@ def test_nvflare_has_its_samples() -> None:
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_a_sample_of_nvflares(seed: Seed, sample: Path, word: LogStreaming) -> None:
     text = as_json(sample)
-    theirs, ours = seed(text, word), decide(text, word, DEFAULTS)
+    theirs, ours = seed(text, word), judge(text, word, DEFAULTS)
     assert theirs.crashed is None
     assert ours.text is not None
     assert same(ours.text, theirs.text)
     # The file itself, as it is written: the same value as if it were JSON.
     original = sample.read_text()
-    itself = decide(original, word, DEFAULTS, Format.HOCON)
+    itself = judge(original, word, DEFAULTS, Format.HOCON)
     assert itself.text is not None
     assert read(itself.text, Format.HOCON).config == json.loads(theirs.text)
     if word is FORBIDDEN:

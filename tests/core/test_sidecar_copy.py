@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
-from sitelog.core.upload import Captured
+from sitelog.core.errorlog.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
+from sitelog.core.errorlog.upload_plan import Captured
 from sitelog.sidecar import copy_log
 from support.sidecar_output import sidecar_output
 from support.wait import wait_for

@@ -14,10 +14,12 @@ from nvflare.apis.fl_constant import SystemConfigs
 from nvflare.app_common.logging.constants import is_log_streaming_allowed
 from nvflare.fuel.utils.config_service import ConfigService
 
-from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import decide_any, may_concern
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import decide, may_concern
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import ANNOTATION_SITE_VALUE, Decision, Reason
-from sitelog.core.policy import LogStreaming, Mode, Policy
+from sitelog.core.policy.effective import effective
+from sitelog.core.policy.policy import LogStreaming, Mode, Policy
 from sitelog.kube.configmaps import parse_configmap
 from support.federation import SITE, Federation
 from support.staged_site import staged_local
@@ -48,12 +50,12 @@ def after(configmap: ConfigMap, outcome: Outcome) -> ConfigMap:
         configmap,
         data=stored,
         binary_data=raw,
-        mark={**configmap.mark, **outcome.labels, **outcome.annotations},
+        provenance={**configmap.provenance, **outcome.labels, **outcome.annotations},
     )
 
 
 def decided(configmap: ConfigMap, *policies: Policy) -> ConfigMap:
-    return after(configmap, decide_any(configmap, policies))
+    return after(configmap, decide(configmap, effective(policies, {})))
 
 
 def allowed(folder: Path, files: Mapping[str, bytes]) -> bool:
@@ -79,12 +81,12 @@ def test_a_prohibition_reaches_nvflare_and_leaves_no_trace(value: object, tmp_pa
     assert not allowed(tmp_path, {KEY: off.data[KEY].encode()})
     expected = {**BASE, "allow_log_streaming": False}
     assert json.loads(off.data[KEY]) == expected
-    assert off.mark["sitelog.dev/decision"] == "SwitchedOff"
+    assert off.provenance["sitelog.dev/decision"] == "SwitchedOff"
     assert decided(off, FORBIDDEN) == off
 
     on = decided(off, ALLOWED)
     assert json.loads(on.data[KEY]) == json.loads(text(value))
-    assert not decide_any(on, [ALLOWED]).texts
+    assert not decide(on, effective([ALLOWED], {})).texts
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_error_log_only_leaves_the_answer_to_each_job_pods_environment(
 @pytest.mark.parametrize("value", [False, "no", "", 0], ids=repr)
 def test_a_sites_own_word_stays_and_is_told(value: object, tmp_path: Path) -> None:
     assert not allowed(tmp_path, {KEY: text(value).encode()})
-    outcome = decide_any(site(value), [ALLOWED])
+    outcome = decide(site(value), effective([ALLOWED], {}))
     assert (outcome.decision, outcome.reason, outcome.texts) == (Decision.SITE_FORBIDS, Reason.SITE_FORBIDS, {})
     assert outcome.warnings == (outcome.message,)
     assert outcome.message == (
@@ -119,7 +121,7 @@ def test_a_sites_own_word_stays_and_is_told(value: object, tmp_path: Path) -> No
     )
     back = decided(decided(decided(site(value), ALLOWED), FORBIDDEN), ALLOWED)
     assert json.loads(back.data[KEY]) == json.loads(text(value))
-    assert back.mark["sitelog.dev/decision"] == "SiteForbids"
+    assert back.provenance["sitelog.dev/decision"] == "SiteForbids"
 
 
 def test_a_site_that_says_false_during_a_prohibition_keeps_it() -> None:
@@ -156,7 +158,7 @@ def test_whatever_happens_the_sites_own_words_come_back(story: list[Any]) -> Non
             elif policy is ERROR_LOG_ONLY and says.get("allow_log_streaming") is True:
                 del says["allow_log_streaming"]
             assert found == says
-        outcome = decide_any(configmap, [policy])
+        outcome = decide(configmap, effective([policy], {}))
         assert after(configmap, outcome) == configmap
 
 
@@ -177,7 +179,7 @@ def test_whatever_happens_the_sites_own_words_come_back(story: list[Any]) -> Non
 def test_what_is_no_clients_resources_is_left_alone(data: dict[str, str]) -> None:
     configmap = ConfigMap("fl", "any", data=data)
     for policy in (ALLOWED, FORBIDDEN):
-        outcome = decide_any(configmap, [policy])
+        outcome = decide(configmap, effective([policy], {}))
         assert outcome.decision is Decision.UNGOVERNED
         assert (outcome.texts, outcome.labels, outcome.annotations, outcome.warnings) == ({}, {}, {}, ())
     assert may_concern(data) is (KEY in data)
@@ -185,25 +187,25 @@ def test_what_is_no_clients_resources_is_left_alone(data: dict[str, str]) -> Non
 
 def test_an_immutable_one_is_reported_and_the_report_is_taken_back() -> None:
     frozen = site(TRUE, immutable=True)
-    outcome = decide_any(frozen, [FORBIDDEN])
+    outcome = decide(frozen, effective([FORBIDDEN], {}))
     assert (outcome.decision, outcome.reason, outcome.texts) == (Decision.REFUSED, Reason.IMMUTABLE, {})
     assert outcome.message == (
         "ConfigMap fl/nvflare-local-site-1: it is immutable, and its allow_log_streaming lets jobs stream; delete it"
         " and create it again"
     )
-    assert decide_any(site(FALSE, immutable=True), [FORBIDDEN]).decision is Decision.SWITCHED_OFF
-    assert decided(after(frozen, outcome), ALLOWED).mark["sitelog.dev/decision"] == "SwitchedOn"
+    assert decide(site(FALSE, immutable=True), effective([FORBIDDEN], {})).decision is Decision.SWITCHED_OFF
+    assert decided(after(frozen, outcome), ALLOWED).provenance["sitelog.dev/decision"] == "SwitchedOn"
 
 
 def test_one_that_can_be_read_but_not_written_again_is_refused() -> None:
     """Python reads a little deeper than it writes: somewhere below its limit is such a text."""
 
-    def decide(depth: int) -> Outcome:
+    def at(depth: int) -> Outcome:
         deep = text().replace('"components": []', f'"components": {"[" * depth}{"]" * depth}')
-        return decide_any(ConfigMap("fl", "any", data={KEY: deep}), [FORBIDDEN])
+        return decide(ConfigMap("fl", "any", data={KEY: deep}), effective([FORBIDDEN], {}))
 
-    about = bisect.bisect_left(range(1000), x=1, key=lambda depth: decide(depth).policy is None)
-    found = [(outcome.decision, outcome.reason) for outcome in map(decide, range(about - 9, about + 9))]
+    about = bisect.bisect_left(range(1000), x=1, key=lambda depth: at(depth).policy is None)
+    found = [(outcome.decision, outcome.reason) for outcome in map(at, range(about - 9, about + 9))]
     assert list(dict.fromkeys(found)) == [
         (Decision.SWITCHED_OFF, Reason.SITE_SWITCHED_OFF),
         (Decision.REFUSED, Reason.TOO_DEEP),
@@ -213,20 +215,20 @@ def test_one_that_can_be_read_but_not_written_again_is_refused() -> None:
 
 @pytest.mark.parametrize("note", ["{", "[]", "7", '{"resources.json": 1}', '{"resources.json": {"value": true}}'])
 def test_a_note_that_is_not_ours_is_no_note(note: str) -> None:
-    configmap = site(FALSE, mark={ANNOTATION_SITE_VALUE: note})
-    assert decide_any(configmap, [ALLOWED]).decision is Decision.SITE_FORBIDS
+    configmap = site(FALSE, provenance={ANNOTATION_SITE_VALUE: note})
+    assert decide(configmap, effective([ALLOWED], {})).decision is Decision.SITE_FORBIDS
 
 
 def test_dry_run_tells_what_enforce_does() -> None:
     rehearsing = replace(FORBIDDEN, name="rehearses", mode=Mode.DRY_RUN)
     for configmap in (site(), site(TRUE), site(FALSE), site(TRUE, immutable=True), decided(site(), ALLOWED)):
         for enforced in ([], [ALLOWED]):
-            outcome = decide_any(configmap, [*enforced, rehearsing])
-            alone = decide_any(configmap, enforced)
+            outcome = decide(configmap, effective([*enforced, rehearsing], {}))
+            alone = decide(configmap, effective(enforced, {}))
             assert (outcome.decision, outcome.texts, outcome.labels) == (alone.decision, alone.texts, alone.labels)
-            then = decide_any(configmap, [*enforced, replace(rehearsing, mode=Mode.ENFORCE)])
-            assert outcome.rehearsal is not None
-            assert (outcome.rehearsal.decision, outcome.rehearsal.texts) == (then.decision, then.texts)
+            then = decide(configmap, effective([*enforced, replace(rehearsing, mode=Mode.ENFORCE)], {}))
+            assert outcome.dry_run is not None
+            assert (outcome.dry_run.decision, outcome.dry_run.texts) == (then.decision, then.texts)
             assert outcome.warnings[-1] == (
                 f"DryRun of SiteLogPolicy fl/rehearses: would be {then.decision.value}. {then.message}"
             )
@@ -253,4 +255,4 @@ def test_what_nvflares_own_tools_stage(tmp_path: Path) -> None:
 
     server = parse_configmap(staged_local(federation.workspace("localhost"), tmp_path / "server", "fl"))
     assert may_concern(server.binary_data)
-    assert decide_any(server, [FORBIDDEN]).decision is Decision.UNGOVERNED
+    assert decide(server, effective([FORBIDDEN], {})).decision is Decision.UNGOVERNED

@@ -3,18 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.core import error_log
-from sitelog.core.outcome import End, PodEnd
-from sitelog.core.pod import JobPod
-from sitelog.core.stored_copy import to_keep
+from sitelog.core.errorlog import records
+from sitelog.core.errorlog.stored_copy import to_keep
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import End, Termination
 
 POD = JobPod("fl", "job", "uid", "main", ())
-END = PodEnd(End.OOM_KILLED, "the container ran out of memory", "2026-01-01T10:00:00Z")
-CLOSING = error_log.closing_record(POD, END)
-LOST = error_log.lost_notice(POD, END, "the pod was gone")
+END = Termination(End.OOM_KILLED, "the container ran out of memory", "2026-01-01T10:00:00Z")
+CLOSING = records.closing_record(POD, END)
+LOST = records.lost_notice(POD, END, "the pod was gone")
 JOB = b"".join(b"2026-01-01 10:00:00,%03d - Worker - ERROR - broken\n" % number for number in range(200))
 MAX_BYTES = 4096
-CUT = error_log.cut(JOB + CLOSING, MAX_BYTES)
+CUT = records.cut(JOB + CLOSING, MAX_BYTES)
 
 lines = st.binary(max_size=30).map(lambda line: line.replace(b"\0", b""))
 logs = st.lists(lines, max_size=12).map(b"\n".join)
@@ -24,7 +24,7 @@ sizes = st.integers(ROOM, ROOM + 250)
 
 
 def ours_of(job: bytes, end: bytes, max_bytes: int) -> bytes:
-    return error_log.cut(error_log.join(job, end), max_bytes)
+    return records.cut(records.join(job, end), max_bytes)
 
 
 @given(st.one_of(logs, st.binary()), logs, ends, sizes)
@@ -86,7 +86,7 @@ def test_the_whole_log_gets_the_records_of_one_that_was_cut() -> None:
 
 def test_a_log_without_an_end_of_line_is_recognised() -> None:
     job = JOB + b"the end"
-    ours = error_log.cut(error_log.join(job, CLOSING), MAX_BYTES)
+    ours = records.cut(records.join(job, CLOSING), MAX_BYTES)
     assert to_keep(job, ours) == job + b"\n" + CLOSING
 
 
@@ -98,6 +98,6 @@ def test_what_the_server_lacks_of_a_cut_log_is_not_made_up() -> None:
 def test_a_notice_of_loss_does_not_take_the_place_of_the_log() -> None:
     assert to_keep(b"", LOST + CLOSING) == LOST + CLOSING
     assert to_keep(JOB, LOST + CLOSING) == JOB + LOST + CLOSING
-    partial = JOB[:5100] + error_log.lost_notice(POD, END, "the rest") + CLOSING
+    partial = JOB[:5100] + records.lost_notice(POD, END, "the rest") + CLOSING
     assert to_keep(JOB, partial) == JOB + partial[5100:]
     assert to_keep(JOB[:4000], partial) == partial

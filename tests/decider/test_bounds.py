@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sitelog.core.configmap import ConfigMap
+from sitelog.core.configmap.configmap import ConfigMap
 from sitelog.core.jobconfig.budget import OverBudgetError
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Policy
+from sitelog.core.policy.effective import Effective, effective
+from sitelog.core.policy.policy import LogStreaming, Policy
 from sitelog.decider import process
 from sitelog.decider.door import Decider
 from sitelog.decider.process import NoAnswerError, Worker
@@ -35,8 +36,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     made.close()
 
 
-def under(word: LogStreaming) -> tuple[Policy, ...]:
-    return (Policy("fl", "site", log_streaming=word),)
+def under(word: LogStreaming) -> Effective:
+    return effective((Policy("fl", "site", log_streaming=word),), {})
 
 
 @pytest.mark.parametrize("name", SLOW)

@@ -12,7 +12,7 @@ from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 
 from sitelog.core import labels, names
-from sitelog.core.policy import LogStreaming
+from sitelog.core.policy.policy import LogStreaming
 from sitelog.gate.deployer import replace_content
 from support import gate_stand_in as where
 from support.control_plane import ControlPlane

@@ -13,7 +13,7 @@ from nvflare.apis.fl_context import FLContext, FLContextManager
 from nvflare.app_common.logging import site_log_streamer
 from nvflare.app_common.logging.site_log_streamer import SiteLogStreamer
 
-from sitelog.core.policy import LogStreaming
+from sitelog.core.policy.policy import LogStreaming
 from sitelog.gate import word
 from sitelog.gate.publisher import PolicyUnavailableError, Publisher
 from sitelog.gate.word import Words

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.configmap import decide_configmap
+from sitelog.core.configmap.decide import decide
 from sitelog.core.names import ANNOTATION_REASON, LABEL_DECISION
-from sitelog.core.policy import Policy
+from sitelog.core.policy.effective import effective
+from sitelog.core.policy.policy import Policy
 from sitelog.kube.configmaps import MalformedError, merge_for, parse_configmap, stored_configmap
 
 KEY = "config_fed_client.json"
@@ -30,7 +31,7 @@ def test_a_generated_name_stands_for_the_name() -> None:
 def test_binary_data_is_decoded_and_goes_back_as_it_came() -> None:
     found = stored_configmap({"metadata": {"namespace": "fl", "name": "j"}, "binaryData": {KEY: ENCODED}})
     assert found.configurations == {KEY: b"{}"}
-    merge = merge_for(found, decide_configmap(found, (Policy("fl", "a"),)))
+    merge = merge_for(found, decide(found, effective((Policy("fl", "a"),), {})))
     assert "data" not in merge
     assert b"JobLogStreamer" in base64.b64decode(merge["binaryData"][KEY])
 
@@ -61,13 +62,13 @@ def test_an_earlier_mark_is_read_from_the_object_or_else_from_what_is_stored() -
         }
     }
     expected = {LABEL_DECISION: "Clean", ANNOTATION_REASON: "NoStreamer"}
-    assert parse_configmap(BODY, stored=marked).mark == expected
-    assert stored_configmap(marked).mark == expected
-    assert parse_configmap(BODY).mark == {}
+    assert parse_configmap(BODY, stored=marked).provenance == expected
+    assert stored_configmap(marked).provenance == expected
+    assert parse_configmap(BODY).provenance == {}
 
 
 def test_a_patch_holds_nothing_but_what_differs() -> None:
     found = stored_configmap(BODY)
-    merge = merge_for(found, decide_configmap(found, (Policy("fl", "a"),)))
+    merge = merge_for(found, decide(found, effective((Policy("fl", "a"),), {})))
     assert set(merge) == {"metadata", "data"}
-    assert merge_for(found, decide_configmap(found, ())) == {}
+    assert merge_for(found, decide(found, effective((), {}))) == {}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sitelog.core.governed import EVERYWHERE
+from sitelog.core.policy.governed import EVERYWHERE
 from sitelog.kube.client import ApiError, KubeClient
 from sitelog.kube.lists import pages
 from support.control_plane import ControlPlane

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from sitelog.core.jobpod.pod import PodEvent, Terminated, Waiting
 from sitelog.core.names import WORKER_MODULE
-from sitelog.core.pod import PodEvent, Terminated, Waiting
 from sitelog.kube.pods import parse_event, parse_job_pod
 from support import recorded
 

@@ -4,21 +4,12 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.governed import Governed
 from sitelog.core.names import GROUP, KIND, VERSION
-from sitelog.core.policy import (
-    Capture,
-    ErrorLog,
-    Gate,
-    LogStreaming,
-    Mode,
-    Policy,
-    Requirement,
-    Selector,
-    Server,
-    Streamer,
-)
-from sitelog.kube.policies import PolicyBook, PolicyError, parse_policy
+from sitelog.core.policy.governed import Governed
+from sitelog.core.policy.policy import Capture, ErrorLog, Gate, LogStreaming, Mode, Policy, Server, Streamer
+from sitelog.core.policy.selector import Requirement, Selector
+from sitelog.kube.policies import PolicyError, parse_policy
+from sitelog.kube.policy_store import PolicyStore
 
 
 def body(spec: Any, name: str = "site", namespace: str = "fl") -> dict[str, Any]:
@@ -176,33 +167,33 @@ def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(word: LogStre
     assert kept.selector.matches({"anything": "else"}), "with the widest selector"
 
 
-def test_the_book_follows_the_watch() -> None:
-    book = PolicyBook(Governed("sitelog-system"))
-    assert not book.synced
-    book.replace(
+def test_the_store_follows_the_watch() -> None:
+    store = PolicyStore(Governed("sitelog-system"))
+    assert not store.synced
+    store.replace(
         [body({}, "a"), body({"priority": "x"}, "b"), body({"priority": "x", "logStreaming": "Forbidden"}, "c")]
     )
-    assert book.synced
-    assert {policy.name for policy in book.policies} == {"a", "c"}
-    assert "spec.priority" in str(book.problem("fl", "b"))
-    assert "spec.priority" in str(book.problem("fl", "c"))
-    assert book.problem("fl", "a") is None
-    book.put(body({"priority": 1}, "b"))
-    assert book.problem("fl", "b") is None
-    book.put(body({"priority": "x"}, "a"))
-    book.drop(body({}, "c"))
-    assert {policy.name for policy in book.policies} == {"b"}
-    book.replace([])
-    assert (book.policies, book.problem("fl", "a")) == ((), None)
+    assert store.synced
+    assert {policy.name for policy in store.policies} == {"a", "c"}
+    assert "spec.priority" in str(store.problem("fl", "b"))
+    assert "spec.priority" in str(store.problem("fl", "c"))
+    assert store.problem("fl", "a") is None
+    store.put(body({"priority": 1}, "b"))
+    assert store.problem("fl", "b") is None
+    store.put(body({"priority": "x"}, "a"))
+    store.drop(body({}, "c"))
+    assert {policy.name for policy in store.policies} == {"b"}
+    store.replace([])
+    assert (tuple(store.policies), store.problem("fl", "a")) == ((), None)
 
 
 def test_what_is_known_of_a_namespace_stays_while_it_may_not_be_read() -> None:
-    book = PolicyBook(Governed("sitelog-system", frozenset({"fl", "other"})))
+    store = PolicyStore(Governed("sitelog-system", frozenset({"fl", "other"})))
     other = {"metadata": {"name": "a", "namespace": "other"}}
-    book.replace([body({}, "a"), body({"priority": "x"}, "b"), {**body({}, "a"), **other}])
-    book.replace([], unread={"fl"})
-    assert [policy.key for policy in book.policies] == ["fl/a"]
-    assert "spec.priority" in str(book.problem("fl", "b"))
-    assert book.unread == {"fl"}
-    book.replace([])
-    assert (book.policies, book.problem("fl", "b"), book.unread) == ((), None, frozenset())
+    store.replace([body({}, "a"), body({"priority": "x"}, "b"), {**body({}, "a"), **other}])
+    store.replace([], unread={"fl"})
+    assert [policy.key for policy in store.policies] == ["fl/a"]
+    assert "spec.priority" in str(store.problem("fl", "b"))
+    assert store.unread == {"fl"}
+    store.replace([])
+    assert (tuple(store.policies), store.problem("fl", "b"), store.unread) == ((), None, frozenset())

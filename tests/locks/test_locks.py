@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.configmap import ConfigMap
-from sitelog.core.decide import decide_any
-from sitelog.core.jobconfig.decision import decide
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import decide
 from sitelog.core.jobconfig.formats import format_of
+from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision
-from sitelog.core.policy import LogStreaming, Policy, Streamer
+from sitelog.core.policy.effective import effective
+from sitelog.core.policy.policy import LogStreaming, Policy, Streamer
 from support.federation import SITE, Federation
 from support.federation_jobs import JOB_LOG_STREAMER, client_config, write_job
 from support.wait import wait_for
@@ -154,9 +155,9 @@ def log_of(site: Federation, job_id: str) -> str:
 def test_the_first_lock_alone_by_the_text(site: Federation, tmp_path: Path) -> None:
     allowed, forbidden = {}, {}
     for number, (file, (text, _)) in enumerate(JOBS.items()):
-        left = decide(text, ALLOWED, Streamer(), format_of(file))
+        left = judge(text, ALLOWED, Streamer(), format_of(file))
         assert (left.decision, left.text) == (Decision.DECLARED, text)
-        stripped = decide(text, FORBIDDEN, Streamer(), format_of(file))
+        stripped = judge(text, FORBIDDEN, Streamer(), format_of(file))
         assert stripped.decision is Decision.STRIPPED
         assert stripped.text is not None
         allowed[file] = submit(site, tmp_path, f"allowed-{number}", text, file)
@@ -183,7 +184,7 @@ def test_what_makes_the_process_forget_the_argument_streams_nothing(site: Federa
     text = json.dumps(FORGETS)
     forgotten = submit(site, tmp_path, "told-forgets", text)
     remembered = submit(site, tmp_path, "told-remembers", text)
-    decided = decide(text, FORBIDDEN, Streamer(), format_of("config_fed_client.json"))
+    decided = judge(text, FORBIDDEN, Streamer(), format_of("config_fed_client.json"))
 
     wait_stored(site, forgotten, ("log.txt",))  # the argument alone does not hold
     assert_nothing_arrived(site, remembered)
@@ -199,7 +200,7 @@ def test_the_third_lock_alone_by_the_site_s_resources(site: Federation, tmp_path
     stored = ConfigMap("fl", f"nvflare-local-{SITE}", binary_data={key: resources.read_bytes()})
     policy = Policy("fl", "site", log_streaming=FORBIDDEN)
 
-    off = decide_any(stored, (policy,))
+    off = decide(stored, effective((policy,), {}))
     assert off.decision is Decision.SWITCHED_OFF
     resources.write_text(off.texts[key])
     restart(site)
@@ -210,7 +211,7 @@ def test_the_third_lock_alone_by_the_site_s_resources(site: Federation, tmp_path
     stored = replace(
         stored, binary_data={key: off.texts[key].encode()}, mark={**off.labels, **off.annotations}, labels=off.labels
     )
-    on = decide_any(stored, (replace(policy, log_streaming=ALLOWED),))
+    on = decide(stored, effective((replace(policy, log_streaming=ALLOWED),), {}))
     assert on.decision is Decision.SWITCHED_ON
     resources.write_text(on.texts[key])
     restart(site)

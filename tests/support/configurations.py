@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from sitelog.core.policy import Streamer
+from sitelog.core.policy.policy import Streamer
 
 STREAMER: Final = "nvflare.app_common.logging.job_log_streamer.JobLogStreamer"
 PART: Final = "support.job_parts.Part"

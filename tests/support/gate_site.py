@@ -10,7 +10,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.fuel.utils.zip_utils import zip_directory_to_bytes
 
-from sitelog.core.policy import LogStreaming
+from sitelog.core.policy.policy import LogStreaming
 from sitelog.gate import deployer
 from sitelog.gate.publisher import Publisher
 from sitelog.gate.settings import Settings

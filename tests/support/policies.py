@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from sitelog.core.policy import LogStreaming, Mode, OnRevoke, Policy, Requirement, Selector, Streamer
+from sitelog.core.policy.policy import LogStreaming, Mode, OnRevoke, Policy, Streamer
+from sitelog.core.policy.selector import Requirement, Selector
 
 ROOT, HERE = "sitelog-system", "fl"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sitelog.core.pod import JobPod, PodEvent
+from sitelog.core.jobpod.pod import JobPod, PodEvent
 from sitelog.kube.pods import parse_event, parse_job_pod
 
 FOLDER = Path(__file__).parents[1] / "data" / "recorded"

@@ -15,7 +15,7 @@ from nvflare.app_common.logging.constants import ALLOW_LOG_STREAMING_VAR
 from nvflare.app_common.logging.site_log_streamer import SiteLogStreamer
 from nvflare.fuel.utils.config_service import ConfigService
 
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 
 _SITE, _JOB = "site-1", "job-1"
 _HANDLER = "_on_before_job_launch"

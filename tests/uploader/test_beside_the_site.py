@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sitelog.core import error_log
+from sitelog.core.errorlog import records
 from sitelog.core.names import EXIT_DELIVERED
 from sitelog.uploader import upload as uploader
 from support.federation import COURIER, MEMBER, Federation
@@ -95,7 +95,7 @@ def test_the_whole_log_of_the_site_stays_where_ours_was_cut(
     federation: Federation, job: str, upload: StartUpload, site: StartSender
 ) -> None:
     site("whole", THEIRS).finish()
-    ours = upload(federation.kit(MEMBER), job, "whole", error_log.cut(OURS, 4096))
+    ours = upload(federation.kit(MEMBER), job, "whole", records.cut(OURS, 4096))
     check(ours, federation, job, "whole", THEIRS + CLOSING)
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from sitelog.core.durations import parse_duration
-from sitelog.core.identity import Identity
+from sitelog.core.jobpod.identity import Identity
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import End, Termination
 from sitelog.core.names import EXIT_DELIVERED, EXIT_RETRY, Reason
-from sitelog.core.outcome import End, PodEnd
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import ErrorLog
+from sitelog.core.policy.policy import ErrorLog
 from sitelog.kube.jobs import job_manifest
 from sitelog.uploader import upload
 from sitelog.uploader.failure import Failure
@@ -115,7 +115,12 @@ def upload_words() -> list[str]:
     """Give the command line that the controller's Job has."""
     pod = JobPod("fl", "pod", "uid", "main", ())
     manifest = job_manifest(
-        pod, PodEnd(End.OOM_KILLED, "killed"), Identity("j", "c"), ErrorLog(courier_secret_name="k"), "fl/p", "image"
+        pod,
+        Termination(End.OOM_KILLED, "killed"),
+        Identity("j", "c"),
+        ErrorLog(courier_secret_name="k"),
+        "fl/p",
+        "image",
     )
     assert manifest["spec"]["backoffLimit"] == 3
     (container,) = manifest["spec"]["template"]["spec"]["containers"]

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from sitelog.core import error_log
+from sitelog.core.errorlog import records
 from sitelog.core.names import Reason
 from sitelog.uploader import upload, visit
 from sitelog.uploader.upload import Outcome, UploadOptions
@@ -20,7 +20,7 @@ RECORDS = b"".join(b"2026-01-01 10:00:00,%03d - Worker - ERROR - broken\n" % num
 CLOSING = b"2026-01-01 10:00:01,000 - sitelog - CRITICAL - Pod fl/job: OOMKilled: out of memory\n"
 LOST = CLOSING.replace(b"CRITICAL", b"ERROR")
 MORE = RECORDS + RECORDS[:600]
-CUT = error_log.cut(RECORDS + CLOSING, 4096)
+CUT = records.cut(RECORDS + CLOSING, 4096)
 CHUNK = 4096
 MOMENTS = 12  # steps of ours before which one of theirs may come
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sitelog.core.names import HANDLER_CONFIGMAPS, LABEL_DECISION, Decision
-from sitelog.core.policy import LogStreaming, Policy
+from sitelog.core.policy.effective import Policies
+from sitelog.core.policy.policy import LogStreaming, Policy
 from sitelog.webhook.admission_review import NotAReviewError, outline, parse_review
 from sitelog.webhook.large_reviews import Asked, review_raw
 from support.configurations import STREAMER
@@ -45,9 +46,9 @@ def test_a_patch_of_the_outline_is_one_of_the_object(body: dict[str, Any], merge
 
 
 def asked(body: Any, old: Any = None, *, undecided: bool = False) -> Asked:
-    policies = (Policy("fl", "site", log_streaming=LogStreaming.FORBIDDEN),)
+    policies = Policies("sitelog-system", (Policy("fl", "site", log_streaming=LogStreaming.FORBIDDEN),))
     raw = json.dumps(review(body, old)).encode()
-    return Asked(raw, HANDLER_CONFIGMAPS, policies, "sitelog-system", "image", undecided=undecided)
+    return Asked(raw, HANDLER_CONFIGMAPS, policies, "image", undecided=undecided)
 
 
 def configmap(text: str, **metadata: Any) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from sitelog.core.names import (
     SIDECAR,
     WORKER_MODULE,
 )
-from sitelog.core.policy import Capture, ErrorLog, LogStreaming, Policy
+from sitelog.core.policy.effective import Policies
+from sitelog.core.policy.policy import Capture, ErrorLog, LogStreaming, Policy
 from sitelog.webhook.reviews import review_pod
 from support.control_plane_api import Json
 from support.installation import Installation
@@ -173,7 +174,7 @@ def test_a_pod_whose_error_log_is_wanted_gets_both_locks_and_the_sidecar() -> No
     )
     pod = job_pod("captured")
     pod["metadata"]["namespace"] = "fl"
-    review = review_pod(pod, [policy], "root")
+    review = review_pod(pod, Policies("root", (policy,)))
     assert review.refusal is None
     (container,) = review.merge["spec"]["containers"]
     assert argv(container)[-1] == FORBIDDING_WORD
@@ -182,6 +183,6 @@ def test_a_pod_whose_error_log_is_wanted_gets_both_locks_and_the_sidecar() -> No
     assert sidecar["name"] == SIDECAR
     assert FINALIZER_ERROR_LOG in review.merge["metadata"]["finalizers"]
     pod["spec"] |= review.merge["spec"]
-    again = review_pod(pod, [policy], "root")
+    again = review_pod(pod, Policies("root", (policy,)))
     assert again.refusal is None
     assert "spec" not in again.merge

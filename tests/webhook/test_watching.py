@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sitelog.core.governed import Governed
-from sitelog.core.policy import LogStreaming
+from sitelog.core.policy.governed import Governed
+from sitelog.core.policy.policy import LogStreaming
 from sitelog.kube.client import ApiError
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.watching import sync_policies
 
 
@@ -22,39 +22,39 @@ def policy(log_streaming: str, name: str = "site") -> dict[str, Any]:
 class Crossing:
     """An API server whose answer to the first list is older than what the watch tells meanwhile."""
 
-    def __init__(self, book: PolicyBook) -> None:
-        self._book = book
+    def __init__(self, store: PolicyStore) -> None:
+        self._store = store
         self.lists = 0
 
     async def pages(self, _resource: str, **_: Any) -> AsyncIterator[list[dict[str, Any]]]:
         self.lists += 1
         if self.lists == 1:
-            self._book.put(policy("Forbidden"))
-            self._book.put(policy("Forbidden", "another"))
+            self._store.put(policy("Forbidden"))
+            self._store.put(policy("Forbidden", "another"))
             yield [policy("Allowed")]
         else:
             yield [policy("Forbidden"), policy("Forbidden", "another")]
 
 
 async def test_a_list_never_takes_back_what_the_watch_has_told() -> None:
-    book = PolicyBook(Governed("sitelog-system"))
-    api: Any = Crossing(book)
+    store = PolicyStore(Governed("sitelog-system"))
+    api: Any = Crossing(store)
 
-    await sync_policies(api, book)
+    await sync_policies(api, store)
 
     assert api.lists == 2
-    assert [each.log_streaming for each in book.policies] == [LogStreaming.FORBIDDEN] * 2
+    assert [each.log_streaming for each in store.policies] == [LogStreaming.FORBIDDEN] * 2
 
 
 class Failing:
     """An API server that fails once."""
 
-    def __init__(self, book: PolicyBook) -> None:
-        self._book = book
+    def __init__(self, store: PolicyStore) -> None:
+        self._store = store
         self.synced_before = True
 
     async def pages(self, _resource: str, **_: Any) -> AsyncIterator[list[dict[str, Any]]]:
-        self.synced_before, before = self._book.synced, self.synced_before
+        self.synced_before, before = self._store.synced, self.synced_before
         if before:
             raise ApiError(503, "ServiceUnavailable", "later")
         yield []
@@ -62,9 +62,9 @@ class Failing:
 
 async def test_no_policy_is_an_answer_only_after_a_list(monkeypatch: Any) -> None:
     monkeypatch.setattr("sitelog.kube.watching._RETRY", 0.0)
-    book = PolicyBook(Governed("sitelog-system"))
-    api: Any = Failing(book)
-    await sync_policies(api, book)
+    store = PolicyStore(Governed("sitelog-system"))
+    api: Any = Failing(store)
+    await sync_policies(api, store)
     assert not api.synced_before
-    assert book.synced
-    assert book.synced_at > 0
+    assert store.synced
+    assert store.synced_at > 0

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from sitelog.core.configmap import CONFIG_KEYS, ConfigMap
-from sitelog.core.decide import may_concern
+from sitelog.core.configmap.configmap import CONFIG_KEYS, ConfigMap
+from sitelog.core.configmap.decide import may_concern
 from sitelog.core.names import KIND
-from sitelog.core.policy import Policy
+from sitelog.core.policy.policy import Policy
 from sitelog.kube.configmaps import MalformedError, parse_configmap
 from sitelog.kube.policies import PolicyError, parse_policy
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import decided_contents
+from sitelog.core.configmap.decide import decided_contents
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import Decision
-from sitelog.core.policy import Policy, applicable
+from sitelog.core.policy.effective import effective
+from sitelog.core.policy.policy import Policy
 from sitelog.decider.door import Decider
 
 from .given import Given
@@ -44,7 +45,7 @@ def decide(given: Given, policies: Sequence[Policy], decider: Decider) -> Iterat
 
     A policy of another namespace than an object's counts as the release's own, so that one policy file is enough.
     """
-    outcome = decider.decide_and_wait(given.configmap, _concerned(given.configmap, policies))
+    outcome = decider.decide_and_wait(given.configmap, effective(policies, given.configmap.labels))
     for key, raw in decided_contents(given.configmap).items():
         yield Result(f"{given.label}/{key}" if given.from_manifest else given.label, outcome, key, raw)
 
@@ -59,13 +60,13 @@ def as_text(results: Sequence[Result]) -> str:
     lines = []
     for result in results:
         lines += [f"{result.now.decision.value:<12}{result.path}", _INDENT + result.now.message]
-        if would := result.now.rehearsal:
+        if would := result.now.dry_run:
             lines.append(f"{_INDENT}DryRun: would be {would.decision.value}. {would.message}")
     return "\n".join(lines)
 
 
 def _entry(result: Result) -> dict[str, Any]:
-    would = result.now.rehearsal
+    would = result.now.dry_run
     return {
         "path": result.path,
         **_decision(result, result.now),
@@ -84,21 +85,6 @@ def _decision(result: Result, outcome: Outcome) -> dict[str, Any]:
         "result": None if outcome.decision is Decision.REFUSED else whole,
         "message": outcome.message,
     }
-
-
-def _concerned(configmap: ConfigMap, policies: Sequence[Policy]) -> tuple[Policy, ...]:
-    everywhere = {policy.namespace for policy in policies}
-    concerned = (
-        policy
-        for namespace in everywhere
-        for policy in applicable(
-            [policy for policy in policies if policy.namespace == namespace],
-            root_namespace=namespace,
-            namespace=namespace,
-            labels=configmap.labels,
-        )
-    )
-    return tuple(sorted(concerned, key=lambda policy: policy.rank))
 
 
 def _text(raw: bytes) -> str | None:

@@ -8,15 +8,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sitelog.core.errorlog.upload_plan import Plan, plan_upload
+from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, Reason
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import Mode, Policy
-from sitelog.core.upload import Plan, plan_upload
+from sitelog.core.policy.policy import Mode, Policy
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
 from sitelog.kube.lists import pages
 from sitelog.kube.pods import identity_marks, parse_job_pod
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.telemetry.logs import fields
 
 from .records import subject
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 class Adoption:
     """Marks job pods that carry no client's name."""
 
-    def __init__(self, client: KubeClient, book: PolicyBook) -> None:
+    def __init__(self, client: KubeClient, store: PolicyStore) -> None:
         self._client = client
-        self._book = book
+        self._store = store
 
     async def look(self) -> None:
         """Look at all pods without the label, where error logs are wanted."""
-        namespaces = self._book.governed.concerned(filter(_wants, self._book.policies))
+        namespaces = self._store.governed.reached_by(filter(_wants, self._store.policies))
         query = {"labelSelector": f"!{LABEL_CLIENT}"}
         async for page in pages(self._client, namespaces, ("v1", "pods"), size=_PAGE, query=query):
             for body in page:
@@ -43,11 +43,11 @@ class Adoption:
 
     async def _look_at(self, body: Mapping[str, Any]) -> None:
         pod = parse_job_pod(body)
-        if pod is None or not self._book.governed.has(pod.namespace):
+        if pod is None or not self._store.governed.has(pod.namespace):
             return
-        force = self._book.in_force(pod.namespace, pod.labels)
-        plan = plan_upload(pod, force)
-        if not isinstance(plan, Plan) or not force.governing or _is_history(pod, force.governing):
+        effective = self._store.effective(pod.namespace, pod.labels).enforced
+        plan = plan_upload(pod, effective)
+        if not isinstance(plan, Plan) or not effective.governing or _is_history(pod, effective.governing):
             return
         marks = identity_marks(plan.identity)
         if not pod.deleted_at:  # the API server takes no new finalizer then

@@ -9,14 +9,15 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import may_concern
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import may_concern
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import LABEL_PUBLISHED_BY, Decision, Reason
-from sitelog.core.policy import Policy, applicable
+from sitelog.core.policy.effective import Policies
 from sitelog.decider.door import Decider
 from sitelog.decider.process import NoAnswerError
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
@@ -24,7 +25,7 @@ from sitelog.kube.configmaps import merge_for, stored_configmap
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.lists import pages
 from sitelog.kube.peers import WHOLE, Share, share
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS
@@ -51,33 +52,33 @@ class Alignment:
     def __init__(
         self,
         client: KubeClient,
-        book: PolicyBook,
+        store: PolicyStore,
         decider: Decider,
         *,
         retention: float,
         pod: str = "",
     ) -> None:
         self._client = client
-        self._book = book
+        self._store = store
         self._decider = decider
         self._retention = retention
         self._pod = pod
-        self._aligned: tuple[Policy, ...] | None = None
-        self._seen: tuple[Policy, ...] | None = None
+        self._aligned: Policies | None = None
+        self._seen: Policies | None = None
         self._due = 0.0
         self.would_be: Mapping[str, Counter[str]] = {}
 
     async def look(self) -> None:
         """Bring everything into line, if a policy has changed or it is time."""
-        self._seen = policies = self._policies()
+        self._seen = policies = self._store.policies
         changed = policies != self._aligned
         if not changed and time.monotonic() < self._due:
             return
-        own = await share(self._client, self._book.governed.root, self._pod)
+        own = await share(self._client, self._store.governed.root, self._pod)
         rounds = [_Round(policies, of) for of in dict.fromkeys((own, WHOLE))]
         try:
             for round_ in rounds:
-                namespaces = self._book.governed.concerned(policies)
+                namespaces = self._store.governed.reached_by(policies)
                 async for page in pages(self._client, namespaces, _CONFIGMAPS, round_.unread, size=_PAGE):
                     await round_.together(page, self._align)
         finally:
@@ -92,15 +93,12 @@ class Alignment:
     @property
     def behind(self) -> bool:
         """Whether a policy has changed since the last look: a status that speaks of it would come too early."""
-        return self._seen != self._policies()
-
-    def _policies(self) -> tuple[Policy, ...]:
-        return tuple(sorted(self._book.policies, key=lambda policy: policy.key))
+        return self._seen != self._store.policies
 
     async def remove_expired(self) -> None:
         """Delete what the gate published and nobody needs any more."""
         query = {"labelSelector": f"{LABEL_PUBLISHED_BY}=gate"}
-        namespaces = self._book.governed.objects
+        namespaces = self._store.governed.objects
         async for page in pages(self._client, namespaces, _CONFIGMAPS, metadata_only=True, query=query):
             for body in page:
                 await self._remove_if_expired(body["metadata"])
@@ -118,18 +116,16 @@ class Alignment:
         if not round_.share.has(body["metadata"]["uid"]):
             return
         held = (*(body.get("data") or {}), *(body.get("binaryData") or {}))
-        governed = self._book.governed
+        governed = self._store.governed
         if not may_concern(held) or not governed.has(body["metadata"]["namespace"]):
             return
         configmap = stored_configmap(body)
-        concerned = applicable(
-            round_.policies, root_namespace=governed.root, namespace=configmap.namespace, labels=configmap.labels
-        )
-        outcome = await self._decider.decide(configmap, concerned)
+        effective = round_.policies.effective(configmap.namespace, configmap.labels)
+        outcome = await self._decider.decide(configmap, effective)
         subject = Subject("ConfigMap", configmap.namespace, configmap.name, body["metadata"]["uid"])
-        if outcome.rehearsal and outcome.rehearsal.policy:
-            counts = round_.would_be.setdefault(outcome.rehearsal.policy.key, Counter())
-            counts[outcome.rehearsal.decision.value] += 1
+        if outcome.dry_run and outcome.dry_run.policy:
+            counts = round_.would_be.setdefault(outcome.dry_run.policy.key, Counter())
+            counts[outcome.dry_run.decision.value] += 1
             round_.events.append(_Event(subject, Reason.DRY_RUN, outcome.warnings[-1]))
         merge = merge_for(configmap, outcome)
         if not merge:
@@ -170,7 +166,7 @@ class _Event:
 class _Round:
     """One look at a share of everything: under which policies, and what came of it."""
 
-    policies: Sequence[Policy]
+    policies: Policies
     share: Share
     would_be: dict[str, Counter[str]] = field(default_factory=dict)
     events: list[_Event] = field(default_factory=list)

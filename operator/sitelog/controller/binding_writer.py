@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sitelog.core.bindings import Binding
 from sitelog.core.names import AdmissionPolicy
+from sitelog.core.policy.bindings import Binding
 from sitelog.kube.admission_bindings import (
     admission_binding,
     admission_bindings_path,
@@ -17,7 +17,7 @@ from sitelog.kube.admission_bindings import (
     stored_as,
 )
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Standing:
 
     Attributes
     ----------
-    bodies, book : the SiteLogPolicy objects as they were listed, and as they are read.
+    bodies, store : the SiteLogPolicy objects as they were listed, and as they are read.
     versions : by SiteLogPolicy a value that is another one after any change to what stands for it.
     lacking : by SiteLogPolicy why that is not what it asks for.
     touched : SiteLogPolicy objects whose bindings this look wrote or removed.
@@ -38,7 +38,7 @@ class Standing:
     """
 
     bodies: list[Json]
-    book: PolicyBook
+    store: PolicyStore
     versions: dict[str, list[str]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)

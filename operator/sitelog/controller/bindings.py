@@ -7,8 +7,8 @@ whatever cannot be read changes nothing.
 import logging
 from collections.abc import Iterable, Mapping
 
-from sitelog.core.bindings import Binding, bindings_for, namespace_of, obsolete, policy_name, stem_of, stems_for
 from sitelog.core.names import AdmissionPolicy
+from sitelog.core.policy.bindings import Binding, bindings_for, namespace_of, obsolete, policy_name, stem_of, stems_for
 from sitelog.kube.admission_bindings import (
     CRD,
     admission_bindings_path,
@@ -17,7 +17,7 @@ from sitelog.kube.admission_bindings import (
     crd_seen_under,
 )
 from sitelog.kube.client import KubeClient, NotFoundError
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.watching import list_policies
 
 from .binding_writer import BindingWriter, Json, Standing
@@ -33,9 +33,9 @@ class Bindings:
     prefix : of the names of the chart's admission policies.
     """
 
-    def __init__(self, client: KubeClient, book: PolicyBook, prefix: str) -> None:
+    def __init__(self, client: KubeClient, store: PolicyStore, prefix: str) -> None:
         self._client = client
-        self._book = book
+        self._store = store
         self.prefix = prefix
         self._writer = BindingWriter(client, prefix)
         self._told: frozenset[str] = frozenset()
@@ -52,12 +52,12 @@ class Bindings:
         # listed, and a CRD that is there afterwards was there when they were.
         owners = await self._admission_policies()
         stored = await self._stored()
-        bodies = await list_policies(self._client, self._book)
+        bodies = await list_policies(self._client, self._store)
         crd_uid = await self._crd_uid()
-        book = PolicyBook(self._book.governed)
-        book.replace(bodies, self._book.unread)
-        standing = Standing(bodies, book)
-        wanted = {binding.name: binding for binding in self._wanted(book, stored)}
+        store = PolicyStore(self._store.governed)
+        store.replace(bodies, self._store.unread)
+        standing = Standing(bodies, store)
+        wanted = {binding.name: binding for binding in self._wanted(store, stored)}
         standing.granted = await self._writer.grant(stored.keys() | wanted.keys(), owners)
         for binding in wanted.values():
             await self._writer.keep(binding, stored.get(binding.name), owners.get(binding.bound), crd_uid, standing)
@@ -97,12 +97,12 @@ class Bindings:
             return None
         return None if metadata.get("deletionTimestamp") else str(metadata["uid"])
 
-    def _wanted(self, book: PolicyBook, stored: Mapping[str, Json]) -> Iterable[Binding]:
+    def _wanted(self, store: PolicyStore, stored: Mapping[str, Json]) -> Iterable[Binding]:
         stems = set(map(stem_of, stored))
-        for policy in book.policies:
+        for policy in store.policies:
             stays = stems & stems_for(self.prefix, policy.namespace, policy.name)
-            if not (stays and book.problem(policy.namespace, policy.name)):
-                yield from bindings_for(policy, self._book.governed, self.prefix)
+            if not (stays and store.problem(policy.namespace, policy.name)):
+                yield from bindings_for(policy, self._store.governed, self.prefix)
 
     def _obsolete(
         self, standing: Standing, wanted: Iterable[str], stored: Mapping[str, Json], crd_uid: str | None
@@ -112,7 +112,7 @@ class Bindings:
         for body in standing.bodies:
             namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
             stems = stems_for(self.prefix, namespace, name)
-            (unreadable if standing.book.problem(namespace, name) else readable).append(stems)
+            (unreadable if standing.store.problem(namespace, name) else readable).append(stems)
         seen = {name: crd_seen_under(body) for name, body in stored.items() if not self._unread(body, standing)}
         goes = obsolete(seen, set(wanted), readable, unreadable, crd_uid)
         known = frozenset[str]().union(*readable, *unreadable)
@@ -122,7 +122,7 @@ class Bindings:
     @staticmethod
     def _unread(stored: Json, standing: Standing) -> bool:
         name = stored["metadata"]["name"]
-        return namespace_of(name, stored["spec"]["policyName"]) in standing.book.unread
+        return namespace_of(name, stored["spec"]["policyName"]) in standing.store.unread
 
     def _tell(self, left: Iterable[str]) -> None:
         names = frozenset(left)

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from sitelog.core.bindings import binding_stem, policy_name, probe_namespace, stem_of, stems_for
 from sitelog.core.names import CONDITION_ENFORCED, AdmissionPolicy, Reason
-from sitelog.core.policy import Mode, Policy
+from sitelog.core.policy.bindings import binding_stem, policy_name, probe_namespace, stem_of, stems_for
+from sitelog.core.policy.policy import Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
 from sitelog.kube.probes import Answer, probe
 
@@ -98,13 +98,13 @@ class Enforcement:
 
     async def _find(self, body: Mapping[str, Any], key: str, standing: Standing) -> Finding:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        if problem := standing.book.problem(namespace, name):
+        if problem := standing.store.problem(namespace, name):
             message = (
                 f"{problem}; correct the field: what the API server held for this policy before, it goes on holding"
             )
             return Finding("Unknown", Reason.SPEC_INVALID, message)
-        policy = next(each for each in standing.book.policies if each.key == key)
-        if standing.book.governed.reach(namespace) is None:
+        policy = next(each for each in standing.store.policies if each.key == key)
+        if standing.store.governed.reach(namespace) is None:
             return not_governed(namespace)
         if lacking := standing.lacking.get(key):
             return Finding("False", Reason.NOT_IN_FORCE_YET, lacking)
@@ -116,8 +116,8 @@ class Enforcement:
     async def _ask(self, policy: Policy, standing: Standing) -> Finding | None:
         """Return what is not seen yet; None: the API server goes by this policy."""
         labels = policy.selector.example
-        known = {each.namespace for each in standing.book.policies}
-        namespace = probe_namespace(policy, standing.book.governed, known)
+        known = {each.namespace for each in standing.store.policies}
+        namespace = probe_namespace(policy, standing.store.governed, known)
         holds = policy.log_streaming.prohibits_streamer and policy.mode is Mode.ENFORCE
         if labels is None or (namespace is None and not holds):
             return None  # there is nothing that it could be asked for

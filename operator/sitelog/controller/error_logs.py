@@ -16,17 +16,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from sitelog.core.errorlog.upload_plan import Captured, Plan, Skip, compose, plan_upload
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import End, Termination, never_ran, termination_of
 from sitelog.core.names import ANNOTATION_UPLOAD, LABEL_JOB, Reason
-from sitelog.core.outcome import End, PodEnd, never_ran, pod_end
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce
-from sitelog.core.upload import Captured, Plan, Skip, compose, plan_upload
+from sitelog.core.policy.effective import EffectivePolicy
 from sitelog.kube.client import NAMESPACE_TERMINATING, ApiError, KubeClient, NotFoundError, path
 from sitelog.kube.events import record_event
 from sitelog.kube.jobs import job_manifest, upload_name
 from sitelog.kube.lists import pages
 from sitelog.kube.pods import parse_event, parse_job_pod
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.logs import fields
 
@@ -47,14 +47,14 @@ class ErrorLogs:
     def __init__(
         self,
         client: KubeClient,
-        book: PolicyBook,
+        store: PolicyStore,
         uploads: Uploads,
         records: Records,
         image: str,
     ) -> None:
         self._client = client
         self._records = records
-        self._book = book
+        self._store = store
         self._uploads = uploads
         self._image = image
         self._following = Following(client, self._log_complete)
@@ -67,7 +67,7 @@ class ErrorLogs:
         """Look at all job pods that exist, and again at those that are gone and left something undone."""
         unmarked = set[str]()
         unread: dict[str, ApiError] = {}
-        namespaces, query = self._book.governed.objects, {"labelSelector": LABEL_JOB}
+        namespaces, query = self._store.governed.objects, {"labelSelector": LABEL_JOB}
         async for page in pages(self._client, namespaces, ("v1", "pods"), unread, size=_PAGE, query=query):
             for body in page:
                 if ANNOTATION_UPLOAD not in (body["metadata"].get("annotations") or {}):
@@ -109,10 +109,10 @@ class ErrorLogs:
     async def _look_at(self, pod: JobPod, body: Mapping[str, Any], *, gone: bool) -> bool:
         """Take a pod one step on; whether nothing is left to do for it."""
         async with self._locks.setdefault(pod.uid, asyncio.Lock()):
-            force = self._book.in_force(pod.namespace, pod.labels)
-            plan = plan_upload(pod, force)
+            effective = self._store.effective(pod.namespace, pod.labels).enforced
+            plan = plan_upload(pod, effective)
             known = ANNOTATION_UPLOAD in pod.annotations or self._records.skipped(pod)
-            if known or plan is None or not self._book.governed.has(pod.namespace):
+            if known or plan is None or not self._store.governed.has(pod.namespace):
                 await release(self._client, pod)
                 return True
             end = await self._end(pod, gone=gone)
@@ -122,22 +122,29 @@ class ErrorLogs:
                 return False
             if isinstance(plan, Skip):
                 if await self._uploads.get(pod.namespace, upload_name(pod.uid)) is None:  # else the Job is withdrawn
-                    await self._skip(pod, force, plan)
-            elif await self._start(pod, body, end, force, plan, gone=gone):
+                    await self._skip(pod, effective, plan)
+            elif await self._start(pod, body, end, effective, plan, gone=gone):
                 self._following.settle(pod.uid)
             else:
                 return False
             await release(self._client, pod)
             return True
 
-    async def _end(self, pod: JobPod, *, gone: bool) -> PodEnd | None:
+    async def _end(self, pod: JobPod, *, gone: bool) -> Termination | None:
         silent = bool(pod.deleted_at) and not pod.over and seconds_since(pod.deleted_at) > _SILENT
         gone = gone or pod.never_starts
         events = await self._events(pod) if gone or pod.deleted_at else ()
-        return pod_end(pod, gone=gone, silent=silent and not gone, events=events)
+        return termination_of(pod, gone=gone, silent=silent and not gone, events=events)
 
     async def _start(
-        self, pod: JobPod, body: Mapping[str, Any], end: PodEnd, force: InForce, plan: Plan, *, gone: bool
+        self,
+        pod: JobPod,
+        body: Mapping[str, Any],
+        end: Termination,
+        effective: EffectivePolicy,
+        plan: Plan,
+        *,
+        gone: bool,
     ) -> bool:
         """Capture the error log for an upload Job; whether that is done, or there is nothing to send."""
         job = await self._uploads.get(pod.namespace, upload_name(pod.uid))
@@ -151,9 +158,9 @@ class ErrorLogs:
         content = compose(pod, end, captured, plan.error_log.max_bytes)
         if not content:
             nothing = Skip(Reason.NOTHING_TO_UPLOAD, "the job came to its own end and its error log is empty")
-            await (self._uploads.withdraw(job, nothing) if job else self._skip(pod, force, nothing))
+            await (self._uploads.withdraw(job, nothing) if job else self._skip(pod, effective, nothing))
             return True
-        policy = force.governing.key if force.governing else ""
+        policy = effective.key
         if job is None:
             manifest = job_manifest(pod, end, plan.identity, plan.error_log, policy, self._image)
             job = await self._uploads.create(manifest)
@@ -163,9 +170,9 @@ class ErrorLogs:
         await record_event(self._client, subject(pod), Reason.UPLOAD_STARTED, message)
         return True
 
-    async def _skip(self, pod: JobPod, force: InForce, skip: Skip) -> None:
+    async def _skip(self, pod: JobPod, effective: EffectivePolicy, skip: Skip) -> None:
         self.unmarked.add(pod.uid)
-        await self._records.skip(pod, force.governing.key if force.governing else "", pod.uid, skip)
+        await self._records.skip(pod, effective.key, pod.uid, skip)
 
     def _log_complete(self, body: Mapping[str, Any]) -> None:
         task = asyncio.create_task(self.look_at_pod(body, gone=body["metadata"]["uid"] in self._gone))
@@ -179,6 +186,6 @@ class ErrorLogs:
         return [parse_event(body) for body in bodies]
 
 
-def _reason_to_come(pod: JobPod, end: PodEnd) -> bool:
+def _reason_to_come(pod: JobPod, end: Termination) -> bool:
     """Whether the kubelet will soon say why it killed the container: an eviction stands in the pod's status only."""
     return end.end is End.SIGNALLED and pod.phase == "Running" and not pod.deleted_at

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from sitelog.core.error_log import ErrorRecords
+from sitelog.core.errorlog.records import ErrorRecords
+from sitelog.core.errorlog.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
+from sitelog.core.errorlog.upload_plan import Captured
+from sitelog.core.jobpod.pod import JobPod, Sidecar
 from sitelog.core.names import SIDECAR
-from sitelog.core.pod import JobPod, Sidecar
-from sitelog.core.policy import Capture, ErrorLog
-from sitelog.core.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
-from sitelog.core.upload import Captured
+from sitelog.core.policy.policy import Capture, ErrorLog
 from sitelog.kube.client import ApiError, KubeClient, NotFoundError
 from sitelog.telemetry.metrics import FOLLOWED
 

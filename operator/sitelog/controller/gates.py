@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sitelog.core.client_command import ClientCommandError
 from sitelog.core.names import GATE_INJECTED, LABEL_GATE, Reason
-from sitelog.core.policy import Gate, Mode, Policy
+from sitelog.core.policy.policy import Gate, Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.gate_bindings import BINDINGS, bindings_path, bound_accounts, gate_binding
@@ -20,7 +20,7 @@ from sitelog.kube.gate_pods import (
     unsupported,
 )
 from sitelog.kube.lists import denied, pages
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 
 _PAGE: Final = 200
 _PODS: Final = ("v1", "pods")
@@ -48,14 +48,14 @@ class Gates:
     def __init__(
         self,
         client: KubeClient,
-        book: PolicyBook,
+        store: PolicyStore,
         *,
         role: str,
     ) -> None:
         self._client = client
-        self._book = book
+        self._store = store
         self._role = role
-        self._kind = "Role" if book.governed.namespaces else "ClusterRole"
+        self._kind = "Role" if store.governed.namespaces else "ClusterRole"
         self._binding = asyncio.Lock()
         self.missing: Mapping[str, list[str]] = {}
 
@@ -63,7 +63,7 @@ class Gates:
         """Look at all of it."""
         await self.bind()
         missing: dict[str, list[str]] = {}
-        namespaces = self._book.governed.concerned(filter(_asks, self._book.policies))
+        namespaces = self._store.governed.reached_by(filter(_asks, self._store.policies))
         query = {"fieldSelector": _UNENDED}
         async for page in pages(self._client, namespaces, _PODS, size=_PAGE, query=query):
             for body in page:
@@ -73,7 +73,7 @@ class Gates:
     async def follow(self) -> None:
         """Bind as soon as a pod with the gate appears: its first job may come seconds later."""
         async with asyncio.TaskGroup() as watches:
-            for namespace in self._book.governed.objects:
+            for namespace in self._store.governed.objects:
                 watches.create_task(self._follow(namespace))
 
     async def _follow(self, namespace: str) -> None:
@@ -110,28 +110,28 @@ class Gates:
     async def _injected(self, unread: dict[str, ApiError]) -> list[ClientPod]:
         """Return the pods that may need the right."""
         query = {"labelSelector": _INJECTED}
-        found = pages(self._client, self._book.governed.objects, _PODS, unread, query=query)
+        found = pages(self._client, self._store.governed.objects, _PODS, unread, query=query)
         pods = [parse_client_pod(body) async for page in found for body in page]
         return [pod for pod in pods if pod and not pod.over and pod.account != DEFAULT_ACCOUNT and self._governs(pod)]
 
     async def _stored(self, unread: dict[str, ApiError]) -> list[dict[str, Any]]:
         """Return the RoleBindings that are there."""
         query = {"fieldSelector": f"metadata.name={self._role}"}
-        found = pages(self._client, self._book.governed.objects, BINDINGS, unread, query=query)
+        found = pages(self._client, self._store.governed.objects, BINDINGS, unread, query=query)
         return [body async for page in found for body in page]
 
     def _governs(self, pod: ClientPod) -> bool:
-        return self._book.governed.has(pod.namespace)
+        return self._store.governed.has(pod.namespace)
 
     def _policy_for(self, pod: ClientPod) -> Policy | None:
         """Return the policy that wants the gate in this pod."""
-        return self._book.in_force(pod.namespace, pod.labels).gate_policy
+        return self._store.effective(pod.namespace, pod.labels).enforced.gate_policy
 
     def _kept(self, binding: Mapping[str, Any], used: set[str]) -> set[str]:
         """Return who stays: a pod that is being made anew finds its right, and one that runs on keeps it."""
         namespace = binding["metadata"]["namespace"]
-        reach = (namespace, self._book.governed.root)
-        if any(_asks(policy) and policy.namespace in reach for policy in self._book.policies):
+        reach = (namespace, self._store.governed.root)
+        if any(_asks(policy) and policy.namespace in reach for policy in self._store.policies):
             return bound_accounts(binding) - {DEFAULT_ACCOUNT}
         return bound_accounts(binding) & used
 

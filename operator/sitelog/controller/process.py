@@ -6,7 +6,7 @@ from typing import Final
 
 from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, run_kopf, sync_policies
 from sitelog.settings import ControllerSettings
 from sitelog.telemetry.health import serve_health
@@ -38,28 +38,28 @@ async def run(settings: ControllerSettings) -> None:
     """Keep everything in line until told to stop."""
     _raise_file_limit()
     client = await KubeClient.connect()
-    book = PolicyBook(settings.governed)
-    POLICIES_SYNCED.set_function(lambda: book.synced_at)
+    store = PolicyStore(settings.governed)
+    POLICIES_SYNCED.set_function(lambda: store.synced_at)
     records = Records(client)
-    uploads = Uploads(client, book, records, at_once=settings.max_uploads)
-    error_logs = ErrorLogs(client, book, uploads, records, settings.upload_image)
-    gates = Gates(client, book, role=settings.gate_role)
+    uploads = Uploads(client, store, records, at_once=settings.max_uploads)
+    error_logs = ErrorLogs(client, store, uploads, records, settings.upload_image)
+    gates = Gates(client, store, role=settings.gate_role)
     decider = Decider()
-    sweeper = _sweeper(settings, client, book, decider, error_logs, uploads, gates)
-    enforcement = _enforcement(settings, client, book)
+    sweeper = _sweeper(settings, client, store, decider, error_logs, uploads, gates)
+    enforcement = _enforcement(settings, client, store)
     registry = new_registry()
-    keep_policies(registry, client, book, changed=(sweeper.happened, enforcement.happened))
+    keep_policies(registry, client, store, changed=(sweeper.happened, enforcement.happened))
     register(registry, error_logs, sweeper)
     operator_settings = kopf_settings()
     for kind, selector in SELECTORS.items():
         operator_settings.watching.label_selectors[kind] = selector
     # The last controller ends when this one is ready: then it follows every job that runs.
-    ready = {"policies": lambda: book.synced, "first round": lambda: sweeper.swept}
+    ready = {"policies": lambda: store.synced, "first round": lambda: sweeper.swept}
     alive = {"sweeping": lambda: sweeper.age < _STUCK + settings.sweep_interval}
     try:
         async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(_when_synced(client, book, run))
+                tasks.create_task(_when_synced(client, store, run))
                 for run in (enforcement.run, sweeper.run, gates.follow)
             ]
             await run_kopf(registry, operator_settings, settings.governed)
@@ -78,29 +78,29 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-async def _when_synced(client: KubeClient, book: PolicyBook, run: Look) -> None:
-    await sync_policies(client, book)
+async def _when_synced(client: KubeClient, store: PolicyStore, run: Look) -> None:
+    await sync_policies(client, store)
     await run()
 
 
-def _enforcement(settings: ControllerSettings, client: KubeClient, book: PolicyBook) -> Enforcement:
-    bindings = Bindings(client, book, settings.admission_policy_prefix)
+def _enforcement(settings: ControllerSettings, client: KubeClient, store: PolicyStore) -> Enforcement:
+    bindings = Bindings(client, store, settings.admission_policy_prefix)
     return Enforcement(client, bindings, interval=settings.sweep_interval)
 
 
 def _sweeper(
     settings: ControllerSettings,
     client: KubeClient,
-    book: PolicyBook,
+    store: PolicyStore,
     decider: Decider,
     error_logs: ErrorLogs,
     uploads: Uploads,
     gates: Gates,
 ) -> Sweeper:
-    alignment = Alignment(client, book, decider, retention=settings.published_retention, pod=settings.pod)
-    revocation = Revocation(client, book)
+    alignment = Alignment(client, store, decider, retention=settings.published_retention, pod=settings.pod)
+    revocation = Revocation(client, store)
     pending = Pending(_LINGER * settings.sweep_interval)
-    status = StatusKeeper(client, book, pending)
+    status = StatusKeeper(client, store, pending)
 
     async def tell() -> None:
         if not alignment.behind:  # else the change asks for another round at once
@@ -121,7 +121,7 @@ def _sweeper(
     looks |= {
         "alignment": alignment.look,
         "gates": gates.look,
-        "unseen job pods": Adoption(client, book).look,
+        "unseen job pods": Adoption(client, store).look,
         "pods": error_logs.look_at_pods,
         "upload Jobs": uploads.look,
         "job pods that stream": revocation.look,

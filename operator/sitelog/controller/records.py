@@ -4,9 +4,9 @@ import logging
 import time
 from typing import Final
 
+from sitelog.core.errorlog.upload_plan import Skip
+from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.names import ANNOTATION_UPLOAD, ANNOTATION_UPLOAD_REASON, FINALIZER_ERROR_LOG, Reason, UploadResult
-from sitelog.core.pod import JobPod
-from sitelog.core.upload import Skip
 from sitelog.kube.client import ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.telemetry.logs import fields

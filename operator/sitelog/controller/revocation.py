@@ -8,15 +8,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.names import Reason
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce, Mode, Policy, applicable, if_enforced, in_force
+from sitelog.core.policy.effective import EffectivePolicy
+from sitelog.core.policy.policy import Mode, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.events import Subject, record_event
 from sitelog.kube.lists import pages
 from sitelog.kube.lock import pod_may_stream
 from sitelog.kube.pods import parse_pod
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.telemetry.logs import fields
 
 _PAGE: Final = 200
@@ -33,15 +34,15 @@ class Revocation:
     unstopped : their names, `namespace/name`, by the policy that forbids, at the last look.
     """
 
-    def __init__(self, client: KubeClient, book: PolicyBook) -> None:
+    def __init__(self, client: KubeClient, store: PolicyStore) -> None:
         self._client = client
-        self._book = book
+        self._store = store
         self.unstopped: Mapping[str, list[str]] = {}
 
     async def look(self) -> None:
         """Look at all job pods of the namespaces in which something is forbidden."""
         unstopped: dict[str, list[str]] = {}
-        namespaces = self._book.governed.concerned(filter(_forbids, self._book.policies))
+        namespaces = self._store.governed.reached_by(filter(_forbids, self._store.policies))
         query = {"fieldSelector": _UNENDED}
         async for page in pages(self._client, namespaces, ("v1", "pods"), size=_PAGE, query=query):
             for body in page:
@@ -50,34 +51,32 @@ class Revocation:
 
     async def _look_at(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
         pod = parse_pod(body)
-        governed = self._book.governed  # no other pod ever gets the word
+        governed = self._store.governed  # no other pod ever gets the word
         if not governed.has(pod.namespace) or not pod_may_stream(body):
             return
-        concerned = applicable(
-            self._book.policies, root_namespace=governed.root, namespace=pod.namespace, labels=pod.labels
-        )
-        force, rehearsed = in_force(concerned), if_enforced(concerned)
-        if force.prohibits_streamer and force.governing:
-            unstopped.setdefault(force.governing.key, []).append(f"{pod.namespace}/{pod.name}")
+        effective = self._store.effective(pod.namespace, pod.labels)
+        enforced, dry_run = effective.enforced, effective.dry_run
+        if enforced.prohibits_streamer:
+            unstopped.setdefault(enforced.key, []).append(f"{pod.namespace}/{pod.name}")
         if pod.deleted_at:
             return  # it streams on until it ends, and nothing is left to be done
-        act, would = _action(force), _action(rehearsed)
+        act, would = _action(enforced), _action(dry_run or enforced)
         if act is Reason.JOB_POD_REMOVED:
-            await self._remove(pod, force)
+            await self._remove(pod, enforced)
         elif act:
             message = (
-                f"{_started(pod, force)}, and may stream until it ends; delete it, or set spec.onRevoke: DeletePods"
+                f"{_started(pod, enforced)}, and may stream until it ends; delete it, or set spec.onRevoke: DeletePods"
             )
             await record_event(self._client, _subject(pod), act, message, warning=True)
-        if would is not act:
-            rehearsing = next(p.key for p in concerned if p.mode is Mode.DRY_RUN and _forbids(p))
+        if dry_run and would is not act:
+            by = next(p.key for p in dry_run.policies if p.mode is Mode.DRY_RUN and _forbids(p))
             then = "deleted (onRevoke)" if would is Reason.JOB_POD_REMOVED else "listed in status.unstoppedPods"
-            message = f"DryRun of SiteLogPolicy {rehearsing}: {pod} would be {then}"
+            message = f"DryRun of SiteLogPolicy {by}: {pod} would be {then}"
             await record_event(self._client, _subject(pod), Reason.DRY_RUN, message)
 
-    async def _remove(self, pod: JobPod, force: InForce) -> None:
-        message = f"{_started(pod, force)}: deleted (onRevoke)"
-        log.warning("%s", message, extra=fields(reason=Reason.JOB_POD_REMOVED.value, policy=_key(force)))
+    async def _remove(self, pod: JobPod, effective: EffectivePolicy) -> None:
+        message = f"{_started(pod, effective)}: deleted (onRevoke)"
+        log.warning("%s", message, extra=fields(reason=Reason.JOB_POD_REMOVED.value, policy=effective.key))
         await record_event(self._client, _subject(pod), Reason.JOB_POD_REMOVED, message, warning=True)
         try:
             await self._client.delete(path("v1", "pods", pod.namespace, pod.name), uid=pod.uid)
@@ -87,23 +86,19 @@ class Revocation:
             log.warning("%s cannot be deleted, trying again: %s", pod, error)  # the other pods do not wait for it
 
 
-def _action(force: InForce) -> Reason | None:
+def _action(effective: EffectivePolicy) -> Reason | None:
     """Tell what becomes of a job pod that streams."""
-    if not force.prohibits_streamer:
+    if not effective.prohibits_streamer:
         return None
-    return Reason.JOB_POD_REMOVED if force.deletes_pods else Reason.STREAMING_NOT_STOPPED
+    return Reason.JOB_POD_REMOVED if effective.deletes_pods else Reason.STREAMING_NOT_STOPPED
 
 
 def _forbids(policy: Policy) -> bool:
     return policy.log_streaming.prohibits_streamer
 
 
-def _started(pod: JobPod, force: InForce) -> str:
-    return f"{pod} was started before SiteLogPolicy {_key(force)} forbade log streaming"
-
-
-def _key(force: InForce) -> str:
-    return force.governing.key if force.governing else ""
+def _started(pod: JobPod, effective: EffectivePolicy) -> str:
+    return f"{pod} was started before SiteLogPolicy {effective.key} forbade log streaming"
 
 
 def _subject(pod: JobPod) -> Subject:

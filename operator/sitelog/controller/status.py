@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from sitelog.core.names import ANNOTATION_POLICY, CONDITION_READY, LABEL_DECISION, LABEL_MANAGED, Decision, Reason
-from sitelog.core.policy import LogStreaming, Mode, OnRevoke, Policy
+from sitelog.core.policy.policy import LogStreaming, Mode, OnRevoke, Policy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError
 from sitelog.kube.lists import denied, pages
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.watching import list_policies
 
 from .conditions import Finding, conditions_with, not_governed
@@ -55,9 +55,9 @@ class _Seen:
 class StatusKeeper:
     """Keeps the status of all policies true."""
 
-    def __init__(self, client: KubeClient, book: PolicyBook, pending: Pending) -> None:
+    def __init__(self, client: KubeClient, store: PolicyStore, pending: Pending) -> None:
         self._client = client
-        self._book = book
+        self._store = store
         self._pending = pending
 
     async def look(
@@ -83,7 +83,7 @@ class StatusKeeper:
             seen.setdefault(key, _Seen()).ungated = sorted(pods)
         for key, counts in would_be.items():
             seen.setdefault(key, _Seen()).would_be = counts
-        bodies = await list_policies(self._client, self._book)
+        bodies = await list_policies(self._client, self._store)
         for body in bodies:
             key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
             # Asked after the list: what was counted since then changes the resourceVersion, and the patch fails.
@@ -98,7 +98,7 @@ class StatusKeeper:
     async def _configmaps(self) -> dict[str, _Seen]:
         seen: dict[str, _Seen] = {}
         query = {"labelSelector": LABEL_MANAGED}
-        namespaces = self._book.governed.objects
+        namespaces = self._store.governed.objects
         found = pages(self._client, namespaces, ("v1", "configmaps"), metadata_only=True, query=query)
         for body in [body async for page in found for body in page]:
             metadata = body["metadata"]
@@ -134,12 +134,12 @@ class StatusKeeper:
             return  # it has changed meanwhile: the next look sees that
 
     def _ready(self, namespace: str, name: str, seen: _Seen) -> tuple[str, Reason, str]:
-        policy = next((p for p in self._book.policies if (p.namespace, p.name) == (namespace, name)), None)
-        if problem := self._book.problem(namespace, name):
+        policy = next((p for p in self._store.policies if (p.namespace, p.name) == (namespace, name)), None)
+        if problem := self._store.problem(namespace, name):
             return "False", Reason.SPEC_INVALID, f"{problem}; correct the field, {_meanwhile(policy)}"
         if policy is None:  # gone since it was listed
             return "Unknown", Reason.NO_POLICY, "it was deleted"
-        if self._book.governed.reach(namespace) is None:
+        if self._store.governed.reach(namespace) is None:
             finding = not_governed(namespace)
             return finding.status, finding.reason, finding.message
         return self._ready_where_governed(policy, seen)
@@ -170,19 +170,19 @@ class StatusKeeper:
 
     def _overriding(self, policy: Policy) -> Policy | None:
         """Return a policy of a stricter word that reaches all or some of the objects that this one governs."""
-        reach = {policy.namespace, self._book.governed.root}
+        reach = {policy.namespace, self._store.governed.root}
         stricter = (
             other
-            for other in sorted(self._book.policies, key=lambda p: p.rank)
+            for other in sorted(self._store.policies, key=lambda p: p.rank)
             if other.log_streaming.strictness > policy.log_streaming.strictness
             and other.mode is Mode.ENFORCE
-            and (other.namespace in reach or policy.namespace == self._book.governed.root)
+            and (other.namespace in reach or policy.namespace == self._store.governed.root)
         )
         return next(stricter, None)
 
 
 def _meanwhile(kept: Policy | None) -> str:
-    """Say what of a policy that cannot be read is in force."""
+    """Say what of a policy that cannot be read is in effective."""
     if kept is None:
         return "until then the policy does not count"
     word = f"{kept.log_streaming.value} for all objects in mode {kept.mode.value}"

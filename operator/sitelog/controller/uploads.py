@@ -4,15 +4,15 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sitelog.core.identity import IdentityError, check_identity
+from sitelog.core.errorlog.upload_plan import Captured, Skip, compose, forbidden
+from sitelog.core.jobpod.identity import IdentityError, check_identity
+from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.names import ANNOTATION_CAPTURED, LABEL_UPLOAD, Reason
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import InForce
-from sitelog.core.upload import Captured, Skip, compose, forbidden
+from sitelog.core.policy.effective import EffectivePolicy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.jobs import UploadJob, parse_upload_job, secret_manifest
 from sitelog.kube.lists import pages
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.metrics import UPLOADS_ACTIVE
 
@@ -33,10 +33,10 @@ class Uploads:
     at_once : how many may run at the same time.
     """
 
-    def __init__(self, client: KubeClient, book: PolicyBook, records: Records, *, at_once: int) -> None:
+    def __init__(self, client: KubeClient, store: PolicyStore, records: Records, *, at_once: int) -> None:
         self._client = client
         self._records = records
-        self._book = book
+        self._store = store
         self._at_once = at_once
         self.unmarked: set[str] = set()  # uids of Jobs that carry no mark yet that they were counted, at the last look
 
@@ -75,7 +75,7 @@ class Uploads:
     async def look(self) -> None:
         """Look at all upload Jobs: conclude the finished ones, resume as many as may run."""
         unread: dict[str, ApiError] = {}
-        namespaces, query = self._book.governed.objects, {"labelSelector": LABEL_UPLOAD}
+        namespaces, query = self._store.governed.objects, {"labelSelector": LABEL_UPLOAD}
         found = pages(self._client, namespaces, (_BATCH, "jobs"), unread, query=query)
         bodies = [body async for page in found for body in page]
         jobs = sorted(map(parse_upload_job, bodies), key=lambda job: (job.created_at, job.name))
@@ -113,15 +113,15 @@ class Uploads:
 
     def _stopped(self, job: UploadJob) -> Skip | None:
         """Return why an upload may not go on: the policies may have changed since it was started."""
-        force = self._force(job)
-        if force.governing is None:
+        effective = self._effective(job)
+        if effective.governing is None:
             return Skip(Reason.NO_POLICY, "no policy in force governs it any more")
-        if not force.governing.log_streaming.allows_error_log:
-            return forbidden(force.governing)
-        if force.error_log and not force.error_log.upload:
+        if not effective.governing.log_streaming.allows_error_log:
+            return forbidden(effective.governing)
+        if effective.error_log and not effective.error_log.upload:
             return Skip(Reason.UPLOAD_DISABLED, "errorLog.upload is no longer Enabled")
         try:
-            check_identity(job.identity, force)
+            check_identity(job.identity, effective)
         except IdentityError as error:
             return Skip(error.reason, str(error))
         return None
@@ -140,12 +140,12 @@ class Uploads:
         )
         result, reason, message = upload_result(job, pods)
         await self._records.write(job.pod, job.policy, job.uid, result, reason, message)
-        settings = self._force(job).error_log
+        settings = self._effective(job).error_log
         ttl = settings.ttl_seconds if settings else 3600
         await self._patch(job, {"spec": {"ttlSecondsAfterFinished": ttl}})
 
-    def _force(self, job: UploadJob) -> InForce:
-        return self._book.in_force(job.namespace, job.pod.labels)
+    def _effective(self, job: UploadJob) -> EffectivePolicy:
+        return self._store.effective(job.namespace, job.pod.labels).enforced
 
     async def _pod_exists(self, pod: JobPod) -> bool:
         try:

@@ -1,16 +1,16 @@
 """The decision about a ConfigMap, for everybody who asks for one: webhook, controller and `sitelog check`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Self, TypeVar
 
-from sitelog.core import decide
-from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.decide import decide_any
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.decide import decide
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.jobconfig.budget import Budget, OverBudgetError
 from sitelog.core.jobconfig.formats import Format, format_of
-from sitelog.core.policy import Policy
+from sitelog.core.policy.effective import Effective
 
 from .process import NoAnswerError, Worker
 
@@ -33,34 +33,34 @@ class Decider:
 
     def __init__(self, *modules: str, patience: float | None = None) -> None:
         self._patience = patience
-        self._worker = Worker(decide.__name__, *modules)
+        self._worker = Worker(decide.__module__, *modules)
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="decider")
 
-    async def decide(self, configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
-        """Decide under the policies that concern it (`policy.applicable`), and keep nobody waiting meanwhile.
+    async def decide(self, configmap: ConfigMap, effective: Effective) -> Outcome:
+        """Decide under what is in effect for it, and keep nobody waiting meanwhile.
 
         Raises
         ------
         NoAnswerError
             The process failed, or had no time.
         """
-        outcome = _at_once(configmap, concerned)
+        outcome = _at_once(configmap, effective)
         if outcome is not None:
             return outcome
         try:
-            return await self.run(decide_any, configmap, tuple(concerned))
+            return await self.run(decide, configmap, effective)
         except OverBudgetError:
-            return undecided(configmap, concerned)
+            return undecided(configmap, effective)
 
-    def decide_and_wait(self, configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
+    def decide_and_wait(self, configmap: ConfigMap, effective: Effective) -> Outcome:
         """Decide in a program that has nothing else to do; raises as `decide` does."""
-        outcome = _at_once(configmap, concerned)
+        outcome = _at_once(configmap, effective)
         if outcome is not None:
             return outcome
         try:
-            return self._worker.run(decide_any, configmap, tuple(concerned))
+            return self._worker.run(decide, configmap, effective)
         except OverBudgetError:
-            return undecided(configmap, concerned)
+            return undecided(configmap, effective)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function within the same bounds.
@@ -94,18 +94,18 @@ class Decider:
         self._worker.close()
 
 
-def undecided(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
+def undecided(configmap: ConfigMap, effective: Effective) -> Outcome:
     """Decide without a look at the configurations, as about one that is too large."""
-    return decide_any(configmap, concerned, Budget(0, final=True))
+    return decide(configmap, effective, Budget(0, final=True))
 
 
-def _at_once(configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome | None:
+def _at_once(configmap: ConfigMap, effective: Effective) -> Outcome | None:
     """Decide if that is quick."""
     held = configmap.data.keys() | configmap.binary_data.keys()
     size = sum(map(len, configmap.data.values())) + sum(map(len, configmap.binary_data.values()))
     if size > _QUICK or any(format_of(key) is not Format.JSON for key in held):
         return None
     try:
-        return decide_any(configmap, concerned, Budget(_QUICK_STEPS))
+        return decide(configmap, effective, Budget(_QUICK_STEPS))
     except OverBudgetError:
         return None

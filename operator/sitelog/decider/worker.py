@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from sitelog.decider.frames import read_frame, write_frame
+from .frames import read_frame, write_frame
 
 PROCESSOR_TIME: Final = 0.25  # seconds
 MEMORY: Final = 64 * 1024 * 1024  # bytes, beside what a copy begins with

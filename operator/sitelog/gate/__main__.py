@@ -4,8 +4,8 @@ import os
 import runpy
 import sys
 
-from sitelog.gate import deployer, settings, word
-from sitelog.gate.publisher import Publisher
+from . import deployer, settings, word
+from .publisher import Publisher
 
 CLIENT_TRAIN = "nvflare.private.fed.app.client.client_train"
 

@@ -14,10 +14,10 @@ from nvflare.fuel.utils.config_factory import ConfigFactory
 from nvflare.private.fed.client import client_engine
 from nvflare.private.fed.utils.app_deployer import AppDeployer
 
-from sitelog.gate import LOGGER
-from sitelog.gate.publisher import PolicyRefusedError, PolicyUnavailableError, Publisher
-from sitelog.gate.settings import FAILURE_POLICY, Settings
-from sitelog.gate.word import Words
+from . import LOGGER
+from .publisher import PolicyRefusedError, PolicyUnavailableError, Publisher
+from .settings import FAILURE_POLICY, Settings
+from .word import Words
 
 logger = logging.getLogger(LOGGER)
 

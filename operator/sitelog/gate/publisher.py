@@ -17,8 +17,9 @@ from kubernetes.client import ApiClient, ApiException, Configuration, CoreV1Api
 from urllib3.exceptions import HTTPError
 
 from sitelog.core import labels, names
-from sitelog.core.policy import LogStreaming
-from sitelog.gate.settings import Settings
+from sitelog.core.policy.policy import LogStreaming
+
+from .settings import Settings
 
 MAX_BYTES = 1024 * 1024  # what the API server takes in one ConfigMap
 WORD_TIMEOUT = 2.0  # seconds for the question about a job that is already deployed: nothing waits for it but this job

@@ -25,9 +25,10 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_def import JobMetaKey
 from nvflare.app_common.logging import site_log_streamer
 
-from sitelog.core.policy import LogStreaming
-from sitelog.gate import LOGGER
-from sitelog.gate.publisher import PolicyUnavailableError
+from sitelog.core.policy.policy import LogStreaming
+
+from . import LOGGER
+from .publisher import PolicyUnavailableError
 
 logger = logging.getLogger(LOGGER)
 

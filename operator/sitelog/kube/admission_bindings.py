@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sitelog.core.bindings import Binding
 from sitelog.core.names import ANNOTATION_CRD_UID, ANNOTATION_POLICY, GROUP, PLURAL, AdmissionPolicy
-from sitelog.core.policy import Requirement, Selector
+from sitelog.core.policy.bindings import Binding
+from sitelog.core.policy.selector import Requirement, Selector
 
 from .client import path
 

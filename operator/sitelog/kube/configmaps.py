@@ -1,11 +1,12 @@
-"""ConfigMaps: from JSON to `core.configmap.ConfigMap`, and an outcome to a merge patch."""
+"""ConfigMaps: from JSON to values, and an outcome to a merge patch."""
 
 import base64
 import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from sitelog.core.configmap import ConfigMap, Outcome
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import LABEL_DECISION
 
 
@@ -39,11 +40,11 @@ def parse_configmap(body: Mapping[str, Any], *, stored: Mapping[str, Any] | None
         data=body.get("data") or {},
         binary_data=binary,
         immutable=stored is not None and bool(stored.get("immutable")),
-        mark=_mark(body) or _mark(stored or {}),
+        provenance=_provenance(body) or _provenance(stored or {}),
     )
 
 
-def _mark(body: Mapping[str, Any]) -> dict[str, str]:
+def _provenance(body: Mapping[str, Any]) -> dict[str, str]:
     metadata = body.get("metadata") or {}
     labels = metadata.get("labels") or {}
     return {**labels, **(metadata.get("annotations") or {})} if LABEL_DECISION in labels else {}

@@ -17,7 +17,7 @@ from sitelog.core.names import (
     LABEL_GATE,
     Reason,
 )
-from sitelog.core.policy import Policy
+from sitelog.core.policy.policy import Policy
 
 DEFAULT_ACCOUNT: Final = "default"  # NVFlare's job pods, and the foreign code in them, run under it
 _ROOT: Final = 0

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sitelog.core.error_log import pack
-from sitelog.core.identity import Identity
+from sitelog.core.errorlog.records import pack
+from sitelog.core.jobpod.identity import Identity
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import End, Termination
 from sitelog.core.labels import label_value, object_name
 from sitelog.core.names import (
     ANNOTATION_CAPTURED,
@@ -25,9 +27,7 @@ from sitelog.core.names import (
     LABEL_UPLOAD,
     UPLOAD_NAME_PREFIX,
 )
-from sitelog.core.outcome import End, PodEnd
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import ErrorLog
+from sitelog.core.policy.policy import ErrorLog
 
 CONTAINER: Final = "upload"
 _LOG_DIR: Final = "/var/run/sitelog/log"
@@ -55,7 +55,7 @@ class UploadJob:
     uid: str
     identity: Identity
     pod: JobPod
-    end: PodEnd
+    end: Termination
     policy: str
     suspended: bool
     captured: bool
@@ -76,7 +76,7 @@ def upload_name(pod_uid: str) -> str:
 
 
 def job_manifest(
-    pod: JobPod, end: PodEnd, identity: Identity, settings: ErrorLog, policy: str, image: str
+    pod: JobPod, end: Termination, identity: Identity, settings: ErrorLog, policy: str, image: str
 ) -> dict[str, Any]:
     """Build the suspended Job that uploads a pod's error log."""
     name = upload_name(pod.uid)
@@ -236,9 +236,9 @@ def _labels(text: str) -> dict[str, str]:
         return {}
 
 
-def _end(text: str) -> PodEnd:
+def _end(text: str) -> Termination:
     try:
         value = json.loads(text)
-        return PodEnd(End(value["end"]), str(value["message"]), str(value["at"]))
+        return Termination(End(value["end"]), str(value["message"]), str(value["at"]))
     except (ValueError, KeyError, TypeError, RecursionError):  # somebody wrote over the annotation
-        return PodEnd(End.DELETED, "how it ended is not known")
+        return Termination(End.DELETED, "how it ended is not known")

@@ -1,11 +1,12 @@
-"""Pods and their Events, from JSON to `core.pod` values."""
+"""Pods and their Events, from JSON to `core.jobpod` values."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sitelog.core.identity import Identity
 from sitelog.core.jobpod.command_line import is_job_command
+from sitelog.core.jobpod.identity import Identity
+from sitelog.core.jobpod.pod import JobPod, PodEvent, Sidecar, Terminated, Waiting
 from sitelog.core.labels import label_value
 from sitelog.core.names import (
     ANNOTATION_CLIENT_NAME,
@@ -15,7 +16,6 @@ from sitelog.core.names import (
     LABEL_JOB,
     SIDECAR,
 )
-from sitelog.core.pod import JobPod, PodEvent, Sidecar, Terminated, Waiting
 
 _INITIALIZING: Final = ("PodInitializing", "ContainerCreating", "")
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")

@@ -9,19 +9,8 @@ from pydantic.alias_generators import to_camel
 
 from sitelog.core.durations import parse_duration
 from sitelog.core.names import GROUP, KIND
-from sitelog.core.policy import (
-    Capture,
-    ErrorLog,
-    Gate,
-    LogStreaming,
-    Mode,
-    OnRevoke,
-    Policy,
-    Requirement,
-    Selector,
-    Server,
-    Streamer,
-)
+from sitelog.core.policy.policy import Capture, ErrorLog, Gate, LogStreaming, Mode, OnRevoke, Policy, Server, Streamer
+from sitelog.core.policy.selector import Requirement, Selector
 
 IDLE_TIMEOUT = 30.0  # seconds until NVFlare's JobLogReceiver gives up a silent stream
 

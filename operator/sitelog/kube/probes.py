@@ -17,7 +17,7 @@ from sitelog.core.names import (
     AdmissionPolicy,
     Decision,
 )
-from sitelog.core.policy import LogStreaming
+from sitelog.core.policy.policy import LogStreaming
 
 from .client import ApiError, KubeClient, path
 

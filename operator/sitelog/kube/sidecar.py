@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sitelog.core.error_log import FILE_NAME
+from sitelog.core.errorlog.records import FILE_NAME
 from sitelog.core.jobpod.command_line import CommandError, is_job_command, worker_options
 from sitelog.core.names import SIDECAR
 

@@ -1,4 +1,4 @@
-"""What both kopf processes share: its settings, its login, and the book of policies kept up to date."""
+"""What both kopf processes share: its settings, its login, and the store of policies kept up to date."""
 
 import asyncio
 import logging
@@ -9,12 +9,12 @@ from typing import Any, Final
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories
 
-from sitelog.core.governed import EVERYWHERE, Governed
 from sitelog.core.names import GROUP, PLURAL, VERSION
+from sitelog.core.policy.governed import EVERYWHERE, Governed
 
 from . import lists
 from .client import ApiError, KubeClient
-from .policies import PolicyBook
+from .policy_store import PolicyStore
 
 _RESYNC: Final = 60.0  # seconds between full lists: a watch may miss a deletion while it reconnects
 _RETRY: Final = 2.0  # seconds until a list that failed is tried again
@@ -63,9 +63,9 @@ def new_registry() -> kopf.OperatorRegistry:
 
 
 def keep_policies(
-    registry: kopf.OperatorRegistry, client: KubeClient, book: PolicyBook, changed: Iterable[Callable[[], None]] = ()
+    registry: kopf.OperatorRegistry, client: KubeClient, store: PolicyStore, changed: Iterable[Callable[[], None]] = ()
 ) -> None:
-    """Keep the book up to date: listed before anything is served, then watched, and listed again each minute.
+    """Keep the store up to date: listed before anything is served, then watched, and listed again each minute.
 
     `changed` are called after each change that the watch tells of.
     """
@@ -73,8 +73,8 @@ def keep_policies(
 
     @kopf.on.startup(registry=registry)
     async def start(**_: Any) -> None:
-        await sync_policies(client, book)
-        resyncing.append(asyncio.create_task(_resync(client, book)))
+        await sync_policies(client, store)
+        resyncing.append(asyncio.create_task(_resync(client, store)))
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -84,9 +84,9 @@ def keep_policies(
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def policy(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
         if event["type"] == "DELETED":
-            book.drop(body)
+            store.drop(body)
         else:
-            book.put(body)
+            store.put(body)
         for call in changed:
             call()
 
@@ -109,10 +109,10 @@ async def run_kopf(
     )
 
 
-async def list_policies(client: KubeClient, book: PolicyBook) -> list[dict[str, Any]]:
-    """List all policies into the book, again where the watch told of a change meanwhile.
+async def list_policies(client: KubeClient, store: PolicyStore) -> list[dict[str, Any]]:
+    """List all policies into the store, again where the watch told of a change meanwhile.
 
-    Of a namespace in which they may not be read, the book keeps what it has.
+    Of a namespace in which they may not be read, the store keeps what it has.
 
     Raises
     ------
@@ -120,23 +120,23 @@ async def list_policies(client: KubeClient, book: PolicyBook) -> list[dict[str, 
         They cannot be listed now.
     """
     while True:
-        before = book.changes
+        before = store.changes
         unread: dict[str, ApiError] = {}
-        read = lists.pages(client, book.governed.policies, POLICIES, unread)
+        read = lists.pages(client, store.governed.policies, POLICIES, unread)
         bodies = [body async for page in read for body in page]
-        if error := unread.get(book.governed.root):
+        if error := unread.get(store.governed.root):
             raise error  # its policies reach everybody: without them nothing is known
-        if book.changes == before:
-            book.replace(bodies, unread)
-            book.synced_at = time.time()
+        if store.changes == before:
+            store.replace(bodies, unread)
+            store.synced_at = time.time()
             return bodies
 
 
-async def sync_policies(client: KubeClient, book: PolicyBook) -> None:
+async def sync_policies(client: KubeClient, store: PolicyStore) -> None:
     """List all policies, again and again until it works."""
     while True:
         try:
-            await list_policies(client, book)
+            await list_policies(client, store)
         except ApiError as error:
             log.warning("cannot list the policies, trying again: %s", error)
             await asyncio.sleep(_RETRY)
@@ -144,7 +144,7 @@ async def sync_policies(client: KubeClient, book: PolicyBook) -> None:
             return
 
 
-async def _resync(client: KubeClient, book: PolicyBook) -> None:
+async def _resync(client: KubeClient, store: PolicyStore) -> None:
     while True:
         await asyncio.sleep(_RESYNC)
-        await sync_policies(client, book)
+        await sync_policies(client, store)

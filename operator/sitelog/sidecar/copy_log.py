@@ -5,8 +5,8 @@ only, Python 3.6, nothing else of Sitelog's. It ends when it is told to, after t
 by itself: a sidecar that fails would be started again and again.
 
 Its output is the file's bytes, a line end of its own, and one line that says how many bytes there were
-(`core/sidecar_copy.py` reads it). A kubelet keeps 10 MiB of a container's log; so of a file beyond HEAD bytes only the
-end follows, when the job has ended.
+(`core/errorlog/sidecar_copy.py` reads it). A kubelet keeps 10 MiB of a container's log; so of a file beyond HEAD bytes
+only the end follows, when the job has ended.
 """
 
 import io

@@ -15,9 +15,10 @@ from nvflare.fuel.hci.cmd_arg_utils import join_args
 from nvflare.fuel.hci.proto import MetaKey, MetaStatusValue
 
 from sitelog.core.names import Reason
-from sitelog.uploader.failure import Failure
-from sitelog.uploader.kit import Kit
-from sitelog.uploader.probe import probe
+
+from .failure import Failure
+from .kit import Kit
+from .probe import probe
 
 STORED_PREFIX = "ERRORLOG_"  # NVFlare's DataTypes.ERRORLOG and the client's name: how the server stores it
 

@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from sitelog.core.names import Reason
-from sitelog.uploader.failure import Failure
+
+from .failure import Failure
 
 CLIENT_CONFIG = "fed_client.json"
 ADMIN_CONFIG = "fed_admin.json"  # of a participant of type admin: its role may let it look at what is stored

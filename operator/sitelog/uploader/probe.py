@@ -8,8 +8,9 @@ import socket
 import ssl
 
 from sitelog.core.names import Reason
-from sitelog.uploader.failure import Failure
-from sitelog.uploader.kit import Kit
+
+from .failure import Failure
+from .kit import Kit
 
 _CONNECT_TIMEOUT = 10.0
 

@@ -21,8 +21,9 @@ from types import FrameType
 import tenacity
 
 from sitelog.core.names import EXIT_DELIVERED, EXIT_GIVE_UP, EXIT_RETRY, Reason
-from sitelog.uploader.failure import Failure
-from sitelog.uploader.visit import LOG_NAME, Errand, Visit, visit
+
+from .failure import Failure
+from .visit import LOG_NAME, Errand, Visit, visit
 
 MAX_INFLATED = 64 << 20
 MAX_RESULT = 4096  # what Kubernetes keeps of a termination message

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sitelog.core.errorlog.stored_copy import to_keep
 from sitelog.core.names import Reason
-from sitelog.core.stored_copy import to_keep
-from sitelog.uploader.courier import Courier
-from sitelog.uploader.failure import Failure
-from sitelog.uploader.kit import Kit, read_kit
-from sitelog.uploader.probe import probe
+
+from .courier import Courier
+from .failure import Failure
+from .kit import Kit, read_kit
+from .probe import probe
 
 LOG_NAME = "error_log.txt"  # by this very name the server stores it as ERRORLOG_<client>
 MAX_STORED = 128 << 20  # of the server's copy: both logs are held in memory to be compared

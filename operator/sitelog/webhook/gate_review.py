@@ -1,11 +1,11 @@
 """The answer to the review of an FL client's pod: the gate goes in where a policy asks for it. Nothing is refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sitelog.core.client_command import ClientCommandError
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import InForce, Policy, applicable, if_enforced, in_force
+from sitelog.core.policy.effective import EffectivePolicy, Policies
 from sitelog.kube.gate_pods import (
     DEFAULT_ACCOUNT,
     ClientPod,
@@ -17,12 +17,10 @@ from sitelog.kube.gate_pods import (
 from sitelog.kube.lock import pod_may_stream
 from sitelog.kube.pods import parse_job_pod
 
-from .reviews import Review, with_rehearsal
+from .reviews import Review, with_dry_run
 
 
-def review_client_pod(
-    body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str, image: str
-) -> Review | None:
+def review_client_pod(body: Mapping[str, Any], policies: Policies, image: str) -> Review | None:
     """Put the gate into a new FL client's pod. None if it is no such pod, or has the gate already.
 
     `image` is Sitelog's own.
@@ -30,16 +28,13 @@ def review_client_pod(
     pod = parse_client_pod(body)
     if pod is None or not pod.bare or parse_job_pod(body) or pod_may_stream(body):
         return None  # what runs a job too, in whatever way, is judged as a job pod
-    concerned = applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels)
-    review = _enforced(body, pod, in_force(concerned), image)
-    rehearsed = if_enforced(concerned)
-    if rehearsed == in_force(concerned):
-        return review
-    return with_rehearsal(review, _enforced(body, pod, rehearsed, image))
+    effective = policies.effective(pod.namespace, pod.labels)
+    review = _review(body, pod, effective.enforced, image)
+    return with_dry_run(review, _review(body, pod, effective.dry_run, image)) if effective.dry_run else review
 
 
-def _enforced(body: Mapping[str, Any], pod: ClientPod, force: InForce, image: str) -> Review:
-    asking = force.gate_policy
+def _review(body: Mapping[str, Any], pod: ClientPod, effective: EffectivePolicy, image: str) -> Review:
+    asking = effective.gate_policy
     if asking is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.GATE_NOT_WANTED.value)
     try:
@@ -47,7 +42,7 @@ def _enforced(body: Mapping[str, Any], pod: ClientPod, force: InForce, image: st
             body,
             image=image,
             policy=asking.key,
-            fail_closed=force.prohibits_streamer,
+            fail_closed=effective.prohibits_streamer,
         )
     except ClientCommandError as error:
         code = Reason.COMMAND_UNSUPPORTED.value

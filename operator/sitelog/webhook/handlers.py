@@ -1,30 +1,31 @@
 """kopf's handlers: each parses, asks `reviews`, and tells the API server."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
 
-from sitelog.core.configmap import ConfigMap, Outcome
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
-from sitelog.core.policy import Policy
+from sitelog.core.policy.effective import Effective
 from sitelog.decider.door import Decider, undecided
 from sitelog.decider.process import NoAnswerError
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.configmaps import parse_configmap
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS
 
 from .gate_review import review_client_pod
 from .large_reviews import FOUND
-from .reviews import Review, concerning, configmap_review, review_pod
+from .reviews import Review, configmap_review, review_pod
 
 log = logging.getLogger(__name__)
 
 
-def register(registry: kopf.OperatorRegistry, decider: Decider, book: PolicyBook, gate_image: str) -> None:
+def register(registry: kopf.OperatorRegistry, decider: Decider, store: PolicyStore, gate_image: str) -> None:
     """Register the admission handlers. Their ids are the paths that the chart's webhook configuration names."""
-    root_namespace = book.governed.root
 
     @kopf.on.mutate(  # type: ignore[arg-type] # kopf's protocol wants every keyword spelt out
         "", "v1", "configmaps", id=HANDLER_CONFIGMAPS, operations=["CREATE", "UPDATE"], registry=registry
@@ -34,23 +35,24 @@ def register(registry: kopf.OperatorRegistry, decider: Decider, book: PolicyBook
     ) -> None:
         review = FOUND.get()
         if review is None:
-            configmap, concerned = concerning(body, old, book.policies, root_namespace)
-            review = configmap_review(configmap, old, await _decide(decider, configmap, concerned))
+            configmap = parse_configmap(body, stored=old)
+            effective = store.effective(configmap.namespace, configmap.labels)
+            review = configmap_review(configmap, old, await _decide(decider, configmap, effective))
         _answer("ConfigMap", review, patch, warnings)
 
     @kopf.on.mutate("", "v1", "pods", id=HANDLER_PODS, operations=["CREATE"], registry=registry)
     async def pods(body: kopf.Body, patch: kopf.Patch, warnings: list[str], **_: Any) -> None:
-        asked = (body, book.policies, root_namespace)
+        asked = (body, store.policies)
         review = FOUND.get() or review_client_pod(*asked, gate_image) or review_pod(*asked)
         _answer("Pod", review, patch, warnings)
 
 
-async def _decide(decider: Decider, configmap: ConfigMap, concerned: Sequence[Policy]) -> Outcome:
+async def _decide(decider: Decider, configmap: ConfigMap, effective: Effective) -> Outcome:
     try:
-        return await decider.decide(configmap, concerned)
+        return await decider.decide(configmap, effective)
     except NoAnswerError as error:
         log.warning("%s: not looked at: %s", configmap, error)
-        return undecided(configmap, concerned)
+        return undecided(configmap, effective)
 
 
 def _answer(kind: str, review: Review, patch: Any, warnings: list[str]) -> None:

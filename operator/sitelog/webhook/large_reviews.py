@@ -1,20 +1,20 @@
 """Reviews that are too large for the event loop: decided in the decider's process, from the bytes to the answer."""
 
-from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sitelog.core.decide import decide_any
+from sitelog.core.configmap.decide import decide
 from sitelog.core.jobconfig.budget import Budget, OverBudgetError
 from sitelog.core.names import HANDLER_CONFIGMAPS
-from sitelog.core.policy import Policy
+from sitelog.core.policy.effective import Policies
 from sitelog.decider.door import Decider
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.configmaps import parse_configmap
+from sitelog.kube.policy_store import PolicyStore
 
 from .admission_review import outline, parse_review
 from .gate_review import review_client_pod
-from .reviews import Review, concerning, configmap_review, review_pod
+from .reviews import Review, configmap_review, review_pod
 
 # The answer to the review that kopf is given, where it was found beforehand.
 FOUND: Final[ContextVar[Review | None]] = ContextVar("FOUND", default=None)
@@ -26,8 +26,7 @@ class Asked:
 
     raw: bytes
     handler: str
-    policies: Sequence[Policy]
-    root_namespace: str
+    policies: Policies
     gate_image: str
     undecided: bool = False
 
@@ -35,9 +34,9 @@ class Asked:
 class LargeReviews:
     """Answers them, one after another."""
 
-    def __init__(self, decider: Decider, book: PolicyBook, gate_image: str) -> None:
+    def __init__(self, decider: Decider, store: PolicyStore, gate_image: str) -> None:
         self._decider = decider
-        self._book = book
+        self._store = store
         self._gate_image = gate_image
 
     async def answer(self, handler: str, raw: bytes) -> tuple[Any, Review]:
@@ -50,7 +49,7 @@ class LargeReviews:
         OverBudgetError, NoAnswerError
             Nobody can tell; the API server does what it does while no webhook answers.
         """
-        asked = (raw, handler, tuple(self._book.policies), self._book.governed.root, self._gate_image)
+        asked = (raw, handler, self._store.policies, self._gate_image)
         try:
             return await self._decider.run(review_raw, Asked(*asked))
         except OverBudgetError:
@@ -63,10 +62,11 @@ def review_raw(asked: Asked) -> tuple[Any, Review]:
     request = review["request"]
     body, old = request.get("object") or {}, request.get("oldObject") or None
     if asked.handler == HANDLER_CONFIGMAPS:
-        configmap, concerned = concerning(body, old, asked.policies, asked.root_namespace)
+        configmap = parse_configmap(body, stored=old)
+        effective = asked.policies.effective(configmap.namespace, configmap.labels)
         budget = Budget(0, final=True) if asked.undecided else None
-        found = configmap_review(configmap, old, decide_any(configmap, concerned, budget))
+        found = configmap_review(configmap, old, decide(configmap, effective, budget))
     else:
-        of_client = review_client_pod(body, asked.policies, asked.root_namespace, asked.gate_image)
-        found = of_client or review_pod(body, asked.policies, asked.root_namespace)
+        of_client = review_client_pod(body, asked.policies, asked.gate_image)
+        found = of_client or review_pod(body, asked.policies)
     return outline(review, found.merge), found

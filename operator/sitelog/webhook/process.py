@@ -7,7 +7,7 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from sitelog.core.names import HANDLER_CONFIGMAPS, HANDLER_PODS
 from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
-from sitelog.kube.policies import PolicyBook
+from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.watching import keep_policies, kopf_settings, new_registry, run_kopf
 from sitelog.settings import WebhookSettings
 from sitelog.telemetry.health import serve_health
@@ -31,21 +31,21 @@ class NoMemories(ResourceMemories):
 async def run(settings: WebhookSettings) -> None:
     """Answer admission reviews until told to stop."""
     client = await KubeClient.connect()
-    book = PolicyBook(settings.governed)
-    POLICIES_SYNCED.set_function(lambda: book.synced_at)
+    store = PolicyStore(settings.governed)
+    POLICIES_SYNCED.set_function(lambda: store.synced_at)
     decider = Decider(large_reviews.__name__, patience=_PATIENCE)
     server = AdmissionServer(
         port=settings.port,
         certificate_dir=settings.certificate_dir,
         handlers=(HANDLER_CONFIGMAPS, HANDLER_PODS),
-        large=large_reviews.LargeReviews(decider, book, settings.gate_image).answer,
+        large=large_reviews.LargeReviews(decider, store, settings.gate_image).answer,
     )
     registry = new_registry()
-    keep_policies(registry, client, book)
-    register(registry, decider, book, settings.gate_image)
+    keep_policies(registry, client, store)
+    register(registry, decider, store, settings.gate_image)
     operator_settings = kopf_settings()
     operator_settings.admission.server = server
-    ready = {"policies": lambda: book.synced, "listening": lambda: server.listening}
+    ready = {"policies": lambda: store.synced, "listening": lambda: server.listening}
     try:
         await decider.start()
         async with serve_health(settings.health_port, ready=ready, alive={}):

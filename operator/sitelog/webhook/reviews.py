@@ -1,12 +1,15 @@
 """The answer to one admission review: objects and policies in, changes, warnings or a refusal out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sitelog.core.configmap import ConfigMap, Outcome
-from sitelog.core.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.configmap.configmap import ConfigMap
+from sitelog.core.configmap.outcome import Outcome
+from sitelog.core.errorlog.upload_plan import Plan, plan_upload
 from sitelog.core.jobpod.command_line import CommandError
+from sitelog.core.jobpod.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.names import (
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
@@ -16,17 +19,8 @@ from sitelog.core.names import (
     Reason,
     UploadResult,
 )
-from sitelog.core.pod import JobPod
-from sitelog.core.policy import (
-    Capture,
-    ErrorLog,
-    InForce,
-    Policy,
-    applicable,
-    if_enforced,
-    in_force,
-)
-from sitelog.core.upload import Plan, plan_upload
+from sitelog.core.policy.effective import EffectivePolicy, Policies
+from sitelog.core.policy.policy import Capture, ErrorLog, Policy
 from sitelog.kube.configmaps import merge_for, parse_configmap
 from sitelog.kube.lock import hold_in_pod
 from sitelog.kube.pods import identity_marks, parse_pod
@@ -56,16 +50,6 @@ class Review:
     refusal: str | None = None
 
 
-def concerning(
-    body: Mapping[str, Any], old: Mapping[str, Any] | None, policies: Sequence[Policy], root_namespace: str
-) -> tuple[ConfigMap, tuple[Policy, ...]]:
-    """Return a ConfigMap that somebody creates or changes (`old`: as it is stored), and the policies concerned."""
-    configmap = parse_configmap(body, stored=old)
-    return configmap, applicable(
-        policies, root_namespace=root_namespace, namespace=configmap.namespace, labels=configmap.labels
-    )
-
-
 def configmap_review(configmap: ConfigMap, old: Mapping[str, Any] | None, outcome: Outcome) -> Review:
     """Say what was decided about a ConfigMap."""
     policy = outcome.policy.key if outcome.policy else ""
@@ -93,59 +77,56 @@ def _stored_as_it_is(configmap: ConfigMap, old: Mapping[str, Any] | None, reason
     return reason is Reason.IMMUTABLE or (marked and parse_configmap(old).configurations == configmap.configurations)
 
 
-def review_pod(body: Mapping[str, Any], policies: Sequence[Policy], root_namespace: str) -> Review:
+def review_pod(body: Mapping[str, Any], policies: Policies) -> Review:
     """Label a new job pod, so that it is found by job and client, and its end is watched; forbid it to stream."""
     pod = parse_pod(body)
-    concerned = applicable(policies, root_namespace=root_namespace, namespace=pod.namespace, labels=pod.labels)
-    review = _enforced(body, pod, in_force(concerned))
-    rehearsed = if_enforced(concerned)
-    if rehearsed == in_force(concerned):
-        return review
-    return with_rehearsal(review, _enforced(body, pod, rehearsed))
+    effective = policies.effective(pod.namespace, pod.labels)
+    review = _review(body, pod, effective.enforced)
+    return with_dry_run(review, _review(body, pod, effective.dry_run)) if effective.dry_run else review
 
 
-def _enforced(body: Mapping[str, Any], pod: JobPod, force: InForce) -> Review:
-    if force.governing is None:
+def _review(body: Mapping[str, Any], pod: JobPod, effective: EffectivePolicy) -> Review:
+    if effective.governing is None:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
     held: Mapping[str, Any] = {}
-    if force.prohibits_streamer:
+    if effective.prohibits_streamer:
         try:
             held = hold_in_pod(body)
         except CommandError as error:
-            return _not_holdable(pod, force.governing, error)
+            return _not_holdable(pod, effective.governing, error)
     if not pod.argv:
         return Review(str(pod), Decision.UNGOVERNED.value, Reason.NO_POLICY.value)
-    review = _watched({**body, "spec": {**body["spec"], **held}}, pod, force, force.governing)
-    if not force.prohibits_streamer:
+    review = _watched({**body, "spec": {**body["spec"], **held}}, pod, effective, effective.governing)
+    if not effective.prohibits_streamer:
         return review
     spec = {**held, **review.merge.get("spec", {})}
     merge = {**review.merge, "spec": spec} if spec else review.merge
     return replace(review, reason=Reason.STREAMING_FORBIDDEN.value, merge=merge)
 
 
-def _watched(body: Mapping[str, Any], pod: JobPod, force: InForce, policy: Policy) -> Review:
+def _watched(body: Mapping[str, Any], pod: JobPod, effective: EffectivePolicy, policy: Policy) -> Review:
     """Have the pod found by job and client, and kept until its error log is captured where that is wanted."""
-    review = _labelled(pod, force, policy)
-    plan = plan_upload(pod, force)
+    review = _labelled(pod, effective, policy)
+    plan = plan_upload(pod, effective)
     return _with_capture(body, review, plan.error_log) if isinstance(plan, Plan) else _not_held(body, review)
 
 
-def with_rehearsal(review: Review, rehearsed: Review) -> Review:
+def with_dry_run(review: Review, dry_run: Review) -> Review:
     """Add what would happen if the policies in mode DryRun were enforced, where that differs."""
-    if (review.merge, review.refusal) == (rehearsed.merge, rehearsed.refusal):
+    if (review.merge, review.refusal) == (dry_run.merge, dry_run.refusal):
         return review
-    would = rehearsed.refusal or f"{rehearsed.subject} would be changed ({rehearsed.reason})"
-    warning = f"DryRun of SiteLogPolicy {rehearsed.policy}: {would}"
+    would = dry_run.refusal or f"{dry_run.subject} would be changed ({dry_run.reason})"
+    warning = f"DryRun of SiteLogPolicy {dry_run.policy}: {would}"
     reason = Reason.DRY_RUN.value if not review.policy else review.reason
     return replace(review, reason=reason, warnings=(*review.warnings, warning))
 
 
-def _labelled(pod: JobPod, force: InForce, policy: Policy) -> Review:
+def _labelled(pod: JobPod, effective: EffectivePolicy, policy: Policy) -> Review:
     try:
         identity = parse_identity(pod.argv)
     except IdentityError as error:
         return _unidentified(pod, policy, error)
-    warnings = _identity_warnings(pod, identity, force)
+    warnings = _identity_warnings(pod, identity, effective)
     return Review(
         subject=str(pod),
         decision=Reason.JOB_POD_LABELLED.value,
@@ -200,11 +181,11 @@ def _not_holdable(pod: JobPod, policy: Policy, error: CommandError) -> Review:
     )
 
 
-def _identity_warnings(pod: JobPod, identity: Identity, force: InForce) -> tuple[str, ...]:
-    if not force.client_names:
+def _identity_warnings(pod: JobPod, identity: Identity, effective: EffectivePolicy) -> tuple[str, ...]:
+    if not effective.client_names:
         return ()
     try:
-        check_identity(identity, force)
+        check_identity(identity, effective)
     except IdentityError as error:
         return (f"{pod}: {error}; its error log will not be uploaded",)
     return ()

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sitelog.core.policy import Streamer
+from sitelog.core.policy.policy import Streamer
 
 from .builders import builds_by_name
 from .components import Component

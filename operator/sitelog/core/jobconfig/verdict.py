@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sitelog.core.names import Decision, Reason
-from sitelog.core.policy import LogStreaming, Streamer
+from sitelog.core.policy.policy import LogStreaming, Streamer
 
 from . import editing, formats, streamer
 from .budget import Budget, OverBudgetError
@@ -41,7 +41,7 @@ class Verdict:
     text: str | None
 
 
-def decide(
+def judge(
     text: str,
     log_streaming: LogStreaming,
     parameters: Streamer,

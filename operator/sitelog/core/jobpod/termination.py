@@ -27,7 +27,7 @@ class End(str, Enum):
 
 
 @dataclass(frozen=True)
-class PodEnd:
+class Termination:
     """The end of a job pod: a word, a sentence, and when (RFC 3339, or empty where nobody knows)."""
 
     end: End
@@ -61,7 +61,9 @@ _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrIm
 _START_REASONS = ("RunContainerError", "CreateContainerConfigError", "CreateContainerError", "StartError")
 
 
-def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Sequence[PodEvent] = ()) -> PodEnd | None:
+def termination_of(
+    pod: JobPod, *, gone: bool = False, silent: bool = False, events: Sequence[PodEvent] = ()
+) -> Termination | None:
     """Tell how a pod ended, or None while it has not.
 
     Parameters
@@ -74,10 +76,12 @@ def pod_end(pod: JobPod, *, gone: bool = False, silent: bool = False, events: Se
     if isinstance(pod.state, Terminated) and pod.state.reason != _UNKNOWN:
         return _terminated(pod, pod.state, events)
     if silent:
-        return PodEnd(End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at)
+        return Termination(
+            End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at
+        )
     if pod.over and not _ended_by_deletion(pod):
         end = _STATUS_REASONS.get(pod.reason, End.ERROR if pod.phase == "Failed" else End.COMPLETED)
-        return PodEnd(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
+        return Termination(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
     if not gone and not pod.over:
         return None
     return _vanished(pod, events)
@@ -105,7 +109,7 @@ def _ended_by_deletion(pod: JobPod) -> bool:
     return pod.over and bool(pod.deleted_at) and pod.reason not in _STATUS_REASONS
 
 
-def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> PodEnd:
+def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> Termination:
     code = state.exit_code
     if pod.reason in _STATUS_REASONS:
         end = _STATUS_REASONS[pod.reason]
@@ -123,7 +127,7 @@ def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> P
         end, message = End.SIGNALLED, f"the process was ended by signal {code - 128} (exit code {code})"
     else:
         end, message = End.ERROR, f"the process ended with exit code {code}"
-    return PodEnd(end, message, state.finished_at)
+    return Termination(end, message, state.finished_at)
 
 
 def _was_stopped(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> bool:
@@ -138,11 +142,13 @@ def _was_stopped(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> 
     return bool(pod.disruption) or killed or state.finished_at >= pod.deletion_asked_at
 
 
-def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR0911 - one for each way to vanish
+def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> Termination:  # noqa: PLR0911 - one for each way to vanish
     """Tell about a pod that was deleted before its container ended."""
     if pod.running:
         end = _DISRUPTIONS.get(pod.disruption, End.DELETED)
-        return PodEnd(end, _said("the pod was deleted while the job was running", pod.disruption, ""), pod.deleted_at)
+        return Termination(
+            end, _said("the pod was deleted while the job was running", pod.disruption, ""), pod.deleted_at
+        )
     waiting = pod.state.reason if isinstance(pod.state, Waiting) else ""
     # What a node could be found for after all was not unschedulable.
     warnings = [
@@ -151,24 +157,28 @@ def _vanished(pod: JobPod, events: Sequence[PodEvent]) -> PodEnd:  # noqa: PLR09
     for event in warnings:
         text = f"{event.reason} {event.message}"
         if "pull" in text.lower() or any(reason in text for reason in _IMAGE_REASONS):
-            return PodEnd(
+            return Termination(
                 End.IMAGE_PULL, _said("the image could not be pulled", event.reason, event.message), pod.deleted_at
             )
     if waiting in _IMAGE_REASONS:
         message = _said(
             "the image could not be pulled", waiting, pod.state.message if isinstance(pod.state, Waiting) else ""
         )
-        return PodEnd(End.IMAGE_PULL, message, pod.deleted_at)
+        return Termination(End.IMAGE_PULL, message, pod.deleted_at)
     for event in warnings:
         if event.reason == "FailedScheduling":
-            return PodEnd(End.UNSCHEDULABLE, _said("no node could take the pod", "", event.message), pod.deleted_at)
+            return Termination(
+                End.UNSCHEDULABLE, _said("no node could take the pod", "", event.message), pod.deleted_at
+            )
     if pod.unschedulable and not pod.node:
-        return PodEnd(End.UNSCHEDULABLE, _said("no node could take the pod", "", pod.unschedulable), pod.deleted_at)
+        return Termination(
+            End.UNSCHEDULABLE, _said("no node could take the pod", "", pod.unschedulable), pod.deleted_at
+        )
     if warnings or waiting in _START_REASONS:
         reason, text = (warnings[-1].reason, warnings[-1].message) if warnings else (waiting, "")
-        return PodEnd(End.START_ERROR, _said("the container never started", reason, text), pod.deleted_at)
+        return Termination(End.START_ERROR, _said("the container never started", reason, text), pod.deleted_at)
     when = "before the job started" if never_ran(pod, End.DELETED) else "before its node had said that the job runs"
-    return PodEnd(End.DELETED, f"the pod was deleted {when}", pod.deleted_at)
+    return Termination(End.DELETED, f"the pod was deleted {when}", pod.deleted_at)
 
 
 def _said(what: str, reason: str, message: str) -> str:

@@ -1,11 +1,14 @@
 """The decision about any ConfigMap: one with a job's configuration, one with a site's resources, or neither."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from .configmap import CONFIG_KEYS, ConfigMap, Outcome, decide_configmap, with_rehearsal
-from .jobconfig.budget import Budget
-from .names import Decision, Reason
-from .policy import InForce, Policy, if_enforced, in_force
+from sitelog.core.jobconfig.budget import Budget
+from sitelog.core.names import Decision, Reason
+from sitelog.core.policy.effective import Effective, EffectivePolicy
+
+from .configmap import CONFIG_KEYS, ConfigMap
+from .job_configuration import decide_job_configuration
+from .outcome import Outcome, with_dry_run
 from .site_resources import decide_site_resources, is_site_resources_key
 
 
@@ -21,13 +24,13 @@ def decided_contents(configmap: ConfigMap) -> dict[str, bytes]:
     }
 
 
-def decide_any(configmap: ConfigMap, concerned: Sequence[Policy], budget: Budget | None = None) -> Outcome:
-    """Decide about a ConfigMap under the policies that concern it (`policy.applicable`).
+def decide(configmap: ConfigMap, effective: Effective, budget: Budget | None = None) -> Outcome:
+    """Decide about a ConfigMap under what is in effect for it.
 
     Parameters
     ----------
     configmap : the object.
-    concerned : the policies, of either mode, in rank order.
+    effective : what the policies say about it.
     budget : the work that this may be. What is more than the final one is refused where a site forbids, and left alone
         where it allows.
 
@@ -37,13 +40,15 @@ def decide_any(configmap: ConfigMap, concerned: Sequence[Policy], budget: Budget
         It is more work than a budget that is not final.
     """
     budget = budget or Budget(final=True)
+    outcome = _decide(configmap, effective.enforced, budget)
+    return with_dry_run(outcome, _decide(configmap, effective.dry_run, budget)) if effective.dry_run else outcome
+
+
+def _decide(configmap: ConfigMap, effective: EffectivePolicy, budget: Budget) -> Outcome:
+    policy = effective.governing
+    if policy is None:
+        return Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: no policy governs it")
     if configmap.configurations:
-        return decide_configmap(configmap, concerned, budget)
-    force, rehearsed = in_force(concerned), if_enforced(concerned)
-    outcome = _of_site(configmap, force, budget)
-    return outcome if rehearsed == force else with_rehearsal(outcome, _of_site(configmap, rehearsed, budget))
-
-
-def _of_site(configmap: ConfigMap, force: InForce, budget: Budget) -> Outcome:
-    outcome = decide_site_resources(configmap, force, budget)
+        return decide_job_configuration(configmap, policy, budget)
+    outcome = decide_site_resources(configmap, policy, budget)
     return outcome or Outcome(Decision.UNGOVERNED, Reason.NO_POLICY, message=f"{configmap}: there is nothing to decide")

@@ -12,9 +12,11 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from sitelog.core.names import AdmissionPolicy
+
 from .governed import Governed
-from .names import AdmissionPolicy
-from .policy import LogStreaming, Mode, Policy, Requirement, Selector
+from .policy import LogStreaming, Mode, Policy
+from .selector import Requirement, Selector
 
 _MOST = 253  # characters in the name of a cluster-scoped object
 _DIGEST = 8  # hexadecimal digits

@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .configmap import ConfigMap, Outcome
-from .jobconfig.budget import Budget, OverBudgetError
-from .jobconfig.json_text import UnreadableError, dump, parse
-from .names import (
+from sitelog.core.jobconfig.budget import Budget, OverBudgetError
+from sitelog.core.jobconfig.json_text import UnreadableError, dump, parse
+from sitelog.core.names import (
     ANNOTATION_LOG_STREAMING,
     ANNOTATION_POLICY,
     ANNOTATION_POLICY_GENERATION,
@@ -29,7 +28,10 @@ from .names import (
     Decision,
     Reason,
 )
-from .policy import InForce, LogStreaming, Policy
+from sitelog.core.policy.policy import LogStreaming, Policy
+
+from .configmap import ConfigMap
+from .outcome import Outcome
 
 # NVFlare's chart puts the files of a site's local/ under keys like f0003-0123456789ab-resources.json, with a digest of
 # the path: the same name in a folder below has another one (nvflare/tool/deploy/k8s_stage.py, _k8_stage_file_key).
@@ -67,19 +69,16 @@ def is_site_resources_key(key: str) -> bool:
     return any(pattern.fullmatch(key) for pattern in _KEYS)
 
 
-def decide_site_resources(configmap: ConfigMap, force: InForce, budget: Budget) -> Outcome | None:
-    """Decide about a ConfigMap with a site's resources under the policies in force for it.
+def decide_site_resources(configmap: ConfigMap, policy: Policy, budget: Budget) -> Outcome | None:
+    """Decide about a ConfigMap with a site's resources under the policy that governs it.
 
-    None if it holds none, nobody governs it, or there is nothing to do and nothing to say.
+    None if it holds none, or there is nothing to do and nothing to say.
 
     Raises
     ------
     OverBudgetError
         It is more work than a budget that is not final.
     """
-    policy = force.governing
-    if policy is None:
-        return None
     try:
         changes = [_change(configmap, file, policy.log_streaming) for file in _files(configmap, budget)]
     except OverBudgetError:
@@ -153,7 +152,7 @@ def _decided(configmap: ConfigMap, changes: Sequence[_Change], policy: Policy) -
             f" {policy.key} says {streaming.value}"
         )
         return _outcome(policy, Decision.SITE_DEFERS, Reason.SITE_DEFERS, message, texts, notes)
-    if not texts and configmap.mark.get(LABEL_DECISION) not in _TO_BE_TAKEN_BACK:
+    if not texts and configmap.provenance.get(LABEL_DECISION) not in _TO_BE_TAKEN_BACK:
         return None
     message = f"{configmap}: {_VARIABLE} is as the site has it, as SiteLogPolicy {policy.key} says {streaming.value}"
     return _outcome(policy, Decision.SWITCHED_ON, Reason.SITE_SWITCHED_ON, message, texts, notes)
@@ -206,9 +205,9 @@ def _forbids(value: object) -> bool:
 
 
 def _note(configmap: ConfigMap, file: _File) -> dict[str, Any] | None:
-    """Return what the stamp says about a file that is still as a prohibition left it."""
+    """Return what provenance says about a file that is still as a prohibition left it."""
     try:
-        notes = json.loads(configmap.mark.get(ANNOTATION_SITE_VALUE, "{}"))
+        notes = json.loads(configmap.provenance.get(ANNOTATION_SITE_VALUE, "{}"))
         note = notes[file.key]
         return note if note["digest"] == _digest(file.raw) else None
     except (ValueError, LookupError, TypeError, RecursionError):

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .jobpod.command_line import CommandError, worker_options
-from .names import Reason
-from .policy import InForce
+from sitelog.core.names import Reason
+from sitelog.core.policy.effective import EffectivePolicy
+
+from .command_line import CommandError, worker_options
 
 # Kubernetes replaces $(NAME) in each word of a command line, and $$ by $: what runs is not what stands there.
 _EXPANDED: Final = re.compile(r"\$[($]")
@@ -60,7 +61,7 @@ def parse_identity(argv: Sequence[str]) -> Identity:
     return Identity(options.job_id, options.client_name)
 
 
-def check_identity(identity: Identity, force: InForce) -> None:
+def check_identity(identity: Identity, effective: EffectivePolicy) -> None:
     """Check that this namespace may speak for the client, and that the job is one by its name.
 
     Names are compared as they are, letter by letter: what looks alike is another client.
@@ -70,7 +71,7 @@ def check_identity(identity: Identity, force: InForce) -> None:
     IdentityError
         No policy in force names a client, one names another, or the job id is none of NVFlare's.
     """
-    names = force.client_names
+    names = effective.client_names
     if not names:
         message = "no policy in force has spec.clientName; set it to the FL client that this namespace speaks for"
         raise IdentityError(Reason.CLIENT_NAME_UNSET, message)

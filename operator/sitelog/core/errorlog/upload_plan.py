@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from . import error_log
-from .identity import Identity, IdentityError, check_identity, parse_identity
-from .names import Reason
-from .outcome import PodEnd
-from .pod import JobPod
-from .policy import ErrorLog, InForce, Policy
+from sitelog.core.jobpod.identity import Identity, IdentityError, check_identity, parse_identity
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import Termination
+from sitelog.core.names import Reason
+from sitelog.core.policy.effective import EffectivePolicy
+from sitelog.core.policy.policy import ErrorLog, Policy
+
+from . import records
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,19 @@ class Plan:
     error_log: ErrorLog
 
 
-def plan_upload(pod: JobPod, force: InForce) -> Skip | Plan | None:
+def plan_upload(pod: JobPod, effective: EffectivePolicy) -> Skip | Plan | None:
     """Decide whether a pod's error log may be sent; None where no policy governs the pod."""
-    policy = force.governing
+    policy = effective.governing
     if policy is None:
         return None
     if not policy.log_streaming.allows_error_log:
         return forbidden(policy)
-    settings = force.error_log
+    settings = effective.error_log
     if settings is None or not settings.upload:
         return Skip(Reason.UPLOAD_DISABLED, "no policy in force has errorLog.upload Enabled")
     try:
         identity = parse_identity(pod.argv)
-        check_identity(identity, force)
+        check_identity(identity, effective)
     except IdentityError as error:
         return Skip(error.reason, str(error))
     return Plan(identity, settings)
@@ -67,13 +69,13 @@ class Captured:
     lost: str | None = None
 
 
-def compose(pod: JobPod, end: PodEnd, captured: Captured, max_bytes: int) -> bytes:
+def compose(pod: JobPod, end: Termination, captured: Captured, max_bytes: int) -> bytes:
     """Put the error log together; empty if there is nothing to send. Of a longer one the end is kept."""
     parts = [captured.log]
     if captured.partial:
-        parts.append(error_log.partial_notice(pod, end, captured.partial))
+        parts.append(records.partial_notice(pod, end, captured.partial))
     if captured.lost:
-        parts.append(error_log.lost_notice(pod, end, captured.lost))
+        parts.append(records.lost_notice(pod, end, captured.lost))
     if end.died:
-        parts.append(error_log.closing_record(pod, end))
-    return error_log.cut(error_log.join(*parts), max_bytes, captured.missing)
+        parts.append(records.closing_record(pod, end))
+    return records.cut(records.join(*parts), max_bytes, captured.missing)

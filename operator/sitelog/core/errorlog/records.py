@@ -8,8 +8,8 @@ import gzip
 import re
 from typing import Final
 
-from .outcome import PodEnd
-from .pod import JobPod
+from sitelog.core.jobpod.pod import JobPod
+from sitelog.core.jobpod.termination import Termination
 
 FILE_NAME: Final = "error_log.txt"
 _RECORD: Final = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - .+? - ([A-Z]+) - ")
@@ -54,26 +54,26 @@ class ErrorRecords:
         return line if self._in_error else b""
 
 
-def closing_record(pod: JobPod, end: PodEnd) -> bytes:
+def closing_record(pod: JobPod, end: Termination) -> bytes:
     """Write, in NVFlare's own form, the record that a job that died could not write itself."""
     return f"{_time(pod, end)},000 - sitelog - CRITICAL - {pod}: {end.end.value}: {end.message}\n".encode()
 
 
-def lost_notice(pod: JobPod, end: PodEnd, why: str) -> bytes:
+def lost_notice(pod: JobPod, end: Termination, why: str) -> bytes:
     """Write the record that stands where the job's own error log should be."""
     return _notice(pod, end, f"the job's own error log is lost: {why}")
 
 
-def partial_notice(pod: JobPod, end: PodEnd, why: str) -> bytes:
+def partial_notice(pod: JobPod, end: Termination, why: str) -> bytes:
     """Write the record that follows what could be had of the job's own error log."""
     return _notice(pod, end, f"the job's own error log is partial: {why}")
 
 
-def _notice(pod: JobPod, end: PodEnd, text: str) -> bytes:
+def _notice(pod: JobPod, end: Termination, text: str) -> bytes:
     return f"{_time(pod, end)},000 - sitelog - ERROR - {pod}: {text}\n".encode()
 
 
-def _time(pod: JobPod, end: PodEnd) -> str:
+def _time(pod: JobPod, end: Termination) -> str:
     return (end.at or pod.deleted_at or pod.created_at).rstrip("Z").replace("T", " ")[:19]
 
 

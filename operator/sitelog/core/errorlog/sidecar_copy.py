@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from .upload import Captured
+from .upload_plan import Captured
 
 TRAILER_ROOM: Final = 256  # bytes that the sidecar's last line may take
 _TRAILER: Final = re.compile(

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sitelog.core.outcome import End, PodEnd, never_ran, pod_end
-from sitelog.core.pod import JobPod, PodEvent, Terminated, Waiting
+from sitelog.core.jobpod.pod import JobPod, PodEvent, Terminated, Waiting
+from sitelog.core.jobpod.termination import End, Termination, never_ran, termination_of
 from support import recorded
 
 # case -> (its end, a part of the sentence, whether the watch alone tells before the pod is gone)
@@ -40,11 +40,11 @@ def test_every_recorded_case_is_told() -> None:
 def test_a_recorded_pod_ends_once_and_as_it_did(case: str) -> None:
     end, part, told_by_watch = ENDS[case]
     seen = recorded.pods(case)
-    told = [pod_end(pod) for kind, pod in seen if kind != "DELETED"]
+    told = [termination_of(pod) for kind, pod in seen if kind != "DELETED"]
     first = next((index for index, found in enumerate(told) if found), len(told))
     assert all(told[first:]), "what has ended stays ended"
     assert {found.end for found in told if found} == ({end} if told_by_watch else set())
-    last = pod_end(seen[-1][1], gone=True, events=recorded.events(case))
+    last = termination_of(seen[-1][1], gone=True, events=recorded.events(case))
     assert last is not None
     assert (last.end, part in last.message) == (end, True)
     assert "\n" not in last.message
@@ -55,7 +55,7 @@ def test_a_recorded_pod_ends_once_and_as_it_did(case: str) -> None:
 def test_the_deletion_itself_tells_no_other_end(case: str) -> None:
     kind, pod = recorded.pods(case)[-1]
     assert kind == "DELETED"
-    last = pod_end(pod, gone=True, events=recorded.events(case))
+    last = termination_of(pod, gone=True, events=recorded.events(case))
     assert last is not None
     assert last.end is ENDS[case][0]
     assert last.at
@@ -119,7 +119,7 @@ MADE_UP = {
 @pytest.mark.parametrize("case", MADE_UP)
 def test_a_pod_that_is_still_there(case: str) -> None:
     pod, end = MADE_UP[case]
-    found = pod_end(pod)
+    found = termination_of(pod)
     assert found is not None
     assert found.end is end
 
@@ -145,14 +145,14 @@ GONE = {
 @pytest.mark.parametrize("case", GONE)
 def test_a_pod_that_is_gone(case: str) -> None:
     pod, events, end = GONE[case]
-    assert pod_end(pod) is None
-    found = pod_end(pod, gone=True, events=events)
+    assert termination_of(pod) is None
+    found = termination_of(pod, gone=True, events=events)
     assert found is not None
     assert found.end is end
 
 
 def test_a_node_that_does_not_answer_is_lost() -> None:
-    found = pod_end(job_pod(phase="Running", running=True, deleted_at="2026-01-01T00:00:30Z"), silent=True)
+    found = termination_of(job_pod(phase="Running", running=True, deleted_at="2026-01-01T00:00:30Z"), silent=True)
     assert found is not None
     assert (found.end, found.at) == (End.NODE_LOST, "2026-01-01T00:00:30Z")
 
@@ -162,14 +162,14 @@ def test_a_container_that_the_kubelet_stopped_was_deleted(container: str, end: E
     state = Terminated(137, "Error", "2026-01-01T00:00:31Z")
     late = "2026-01-01T00:00:33Z"
     pod = job_pod(phase="Failed", state=state, deleted_at=late, deletion_asked_at=late)
-    found = pod_end(pod, events=(PodEvent("Normal", "Killing", f"Stopping container {container}"),))
+    found = termination_of(pod, events=(PodEvent("Normal", "Killing", f"Stopping container {container}"),))
     assert found is not None
     assert found.end is end
 
 
 def test_a_container_of_which_the_kubelet_knows_nothing_ended_as_the_events_say() -> None:
     pod = job_pod(phase="Failed", state=Terminated(137, "ContainerStatusUnknown"), deleted_at="2026-01-01T00:00:30Z")
-    found = pod_end(pod, events=(PodEvent("Warning", "Failed", "Failed to pull image x: not found"),))
+    found = termination_of(pod, events=(PodEvent("Warning", "Failed", "Failed to pull image x: not found"),))
     assert found is not None
     assert found.end is End.IMAGE_PULL
 
@@ -224,13 +224,13 @@ def test_only_a_job_that_surely_did_not_run_wrote_nothing(case: str) -> None:
 
 def test_a_pod_with_a_node_that_is_being_deleted_ends_when_its_node_says_so() -> None:
     leaving = job_pod(node="worker-1", phase="Pending", deleted_at="2026-01-01T00:00:30Z")
-    assert pod_end(leaving) is None
-    found = pod_end(replace(leaving, phase="Failed", state=Waiting("PodInitializing")))
-    assert found == PodEnd(End.DELETED, "the pod was deleted before the job started", "2026-01-01T00:00:30Z")
+    assert termination_of(leaving) is None
+    found = termination_of(replace(leaving, phase="Failed", state=Waiting("PodInitializing")))
+    assert found == Termination(End.DELETED, "the pod was deleted before the job started", "2026-01-01T00:00:30Z")
 
 
 def test_what_kubernetes_says_fits_on_one_line() -> None:
-    found = pod_end(job_pod(phase="Failed", reason="Evicted", message="a\n  b\t" + "c" * 2000))
-    assert isinstance(found, PodEnd)
+    found = termination_of(job_pod(phase="Failed", reason="Evicted", message="a\n  b\t" + "c" * 2000))
+    assert isinstance(found, Termination)
     assert "a b cc" in found.message
     assert len(found.message) < 700

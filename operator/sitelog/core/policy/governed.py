@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .names import LABEL_NAMESPACE_NAME
-from .policy import Policy, Requirement
+from sitelog.core.names import LABEL_NAMESPACE_NAME
+
+from .policy import Policy
+from .selector import Requirement
 
 EVERYWHERE = ("",)  # one list over all namespaces
 
@@ -39,7 +41,7 @@ class Governed:
         """The namespaces in which policies are read."""
         return tuple(sorted({*self.objects, self.root})) if self.namespaces else EVERYWHERE
 
-    def concerned(self, policies: Iterable[Policy]) -> tuple[str, ...]:
+    def reached_by(self, policies: Iterable[Policy]) -> tuple[str, ...]:
         """Return the namespaces in which objects that these policies reach are listed."""
         found = {policy.namespace for policy in policies}
         return self.objects if self.root in found else tuple(sorted(filter(self.has, found)))
