@@ -64,7 +64,7 @@ def webhook(
     log_level: LogLevel = "INFO",
 ) -> None:
     """Answer admission reviews."""
-    from sitelog.webhook.process import run  # noqa: PLC0415 - each process loads its own room only
+    from sitelog.webhook.main import run  # noqa: PLC0415 - each process loads its own room only
 
     logs.set_up(log_level, log_format.value)
     governed = Governed(root_namespace, frozenset(namespaces or ()))
@@ -109,7 +109,7 @@ def controller(
     log_level: LogLevel = "INFO",
 ) -> None:
     """Keep policies, ConfigMaps, error logs and certificates in line."""
-    from sitelog.controller.process import run  # noqa: PLC0415
+    from sitelog.controller.main import run  # noqa: PLC0415
 
     logs.set_up(log_level, log_format.value)
     _serve(
@@ -152,12 +152,12 @@ def upload(
     raise typer.Exit(run(UploadOptions(log, kit, job_id, client_name, server or None, retry_for, result_file)))
 
 
-@app.command(name="let-go")
-def let_go(
+@app.command(name="remove-finalizers")
+def remove_finalizers(
     namespaces: Namespaces = None, log_format: LogFormatOption = LogFormat.TEXT, log_level: LogLevel = "INFO"
 ) -> None:
     """Take the finalizer from all job pods: helm runs it after an uninstall."""
-    from sitelog.controller.let_go import let_go as run  # noqa: PLC0415
+    from sitelog.controller.remove_finalizers import remove_finalizers as run  # noqa: PLC0415
 
     logs.set_up(log_level, log_format.value)
     _serve(run(tuple(namespaces or EVERYWHERE)))

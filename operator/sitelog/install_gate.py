@@ -18,14 +18,14 @@ def install_gate(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     _copy(source / "__init__.py", target)
     for room in ROOMS:
-        for file in sorted((source / room).glob("*.py")):
-            _copy(file, target / room)
+        for file in sorted((source / room).rglob("*.py")):
+            _copy(file, target / file.parent.relative_to(source))
     shutil.copyfile(source / "gate" / "folder.py", directory / "__main__.py")
     (directory / "__main__.py").chmod(_FILE)
 
 
 def _copy(file: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(_FOLDER)
     shutil.copyfile(file, folder / file.name)
     (folder / file.name).chmod(_FILE)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sitelog.controller.ledger import Pending
-from sitelog.controller.status import StatusKeeper
+from sitelog.controller.policies.status import PolicyStatus
+from sitelog.controller.policies.totals import Pending
 from sitelog.core.policy.governed import Governed
 from sitelog.core.policy.policy import LogStreaming
 from sitelog.kube.client import KubeClient
@@ -47,7 +47,7 @@ async def test_a_policy_that_cannot_be_read_says_so_and_what_counts_meanwhile(
     old: str, client: KubeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = PolicyStore(Governed("sitelog-system"))
-    keeper = StatusKeeper(client, store, Pending(0.0))
+    keeper = PolicyStatus(client, store, Pending(0.0))
     await keeper.look(set, {}, {}, {})
 
     here = {policy.name: policy for policy in store.policies if policy.namespace == old}

@@ -309,12 +309,12 @@ def test_with_namespaces_every_right_on_their_objects_is_a_role_there(render: An
     watched = {("pods", (), "list watch"), ("batch/jobs", (), "list watch")}
     policies = {("sitelog.dev/sitelogpolicies", (), "get list watch")}
     status = {("sitelog.dev/sitelogpolicies/status", (), "get patch update")}
-    let_go = {
+    remove_finalizers = {
         ("pods", (), "list get patch"),
         ("sitelog.dev/sitelogpolicies", (), "list"),
         ("sitelog.dev/sitelogpolicies/status", (), "patch"),
     }
-    assert own == watched | policies | status | let_go | (secrets if variant == "Managed" else set())
+    assert own == watched | policies | status | remove_finalizers | (secrets if variant == "Managed" else set())
     assert {each["metadata"]["namespace"] for each in objects if each["kind"] == "Role"} == {"a", "b", "sitelog-system"}
 
 
@@ -348,9 +348,9 @@ def test_namespaces_reach_webhook_policies_and_processes(render: Any) -> None:
         args = [word for word in container(objects, component)["args"] if word.startswith("--namespace=")]
         assert args == ["--namespace=a", "--namespace=b"]
         assert not [word for word in container(render(), component)["args"] if word.startswith("--namespace=")]
-    [let_go] = [each for each in objects if each["kind"] == "Job"]
-    [words] = [each["args"] for each in let_go["spec"]["template"]["spec"]["containers"]]
-    assert words == ["let-go", "--namespace=a", "--namespace=b", "--namespace=sitelog-system"]
+    [remove_finalizers] = [each for each in objects if each["kind"] == "Job"]
+    [words] = [each["args"] for each in remove_finalizers["spec"]["template"]["spec"]["containers"]]
+    assert words == ["remove-finalizers", "--namespace=a", "--namespace=b", "--namespace=sitelog-system"]
     [test] = [each for each in objects if each["kind"] == "Pod"]
     assert test["spec"]["containers"][0]["command"][-2] == "a"  # where `helm test` looks
 

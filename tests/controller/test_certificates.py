@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from sitelog.controller import certificates as room
-from sitelog.controller.certificates import Certificates
+from sitelog.controller.certificates import reconciler as room
+from sitelog.controller.certificates.reconciler import CertificateReconciler
 from sitelog.kube.client import KubeClient
 from support.control_plane import ControlPlane
 from support.control_plane_api import ApiError, Json
@@ -190,20 +190,20 @@ def pass_days(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.fixture
-def certificates(client: KubeClient, trust: Trust, namespace: str) -> Callable[..., Certificates]:
-    def make(*hosts: str, days: float = 90) -> Certificates:
+def certificates(client: KubeClient, trust: Trust, namespace: str) -> Callable[..., CertificateReconciler]:
+    def make(*hosts: str, days: float = 90) -> CertificateReconciler:
         name = trust.configuration()["metadata"]["name"]
         names = {"namespace": namespace, "secret": "certificate", "configuration": name}
-        return Certificates(client, **names, hosts=hosts, lifetime=days * DAY)
+        return CertificateReconciler(client, **names, hosts=hosts, lifetime=days * DAY)
 
     return make
 
 
 async def test_it_is_renewed_in_time(
-    trust: Trust, certificates: Callable[..., Certificates], pass_days: Callable[[float], None]
+    trust: Trust, certificates: Callable[..., CertificateReconciler], pass_days: Callable[[float], None]
 ) -> None:
     keeper = certificates("sitelog-webhook.sitelog-system.svc", "10.0.0.5")
-    await keeper.look()
+    await keeper.reconcile()
     first = trust.serving()
     assert trust.bundle() == [first] == [trust.issuer()]
     names = trust.certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -212,46 +212,46 @@ async def test_it_is_renewed_in_time(
     assert trust.secret()["type"] == "kubernetes.io/tls"
 
     pass_days(59)
-    await keeper.look()
+    await keeper.reconcile()
     assert trust.serving() == first
 
     pass_days(2)
-    await keeper.look()
+    await keeper.reconcile()
     second = trust.serving()
     assert trust.bundle() == [first, second]
     assert trust.issuer() == second != first
     pass_days(44)
-    await keeper.look()
+    await keeper.reconcile()
     assert trust.bundle() == [first, second]
     pass_days(2)
-    await keeper.look()
+    await keeper.reconcile()
     assert trust.bundle() == [second]
 
     pass_days(200)  # nobody was there
-    await keeper.look()
+    await keeper.reconcile()
     assert trust.bundle() == [trust.serving()]
     assert trust.serving() != second
 
 
 async def test_a_renewal_that_another_controller_has_begun_is_left_to_it_for_a_while(
     trust: Trust,
-    certificates: Callable[..., Certificates],
+    certificates: Callable[..., CertificateReconciler],
     pass_days: Callable[[float], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, other = certificates("one.example"), certificates("one.example")
-    await one.look()
+    await one.reconcile()
     first = trust.serving()
 
     write = one._write_secret
 
     async def meanwhile(issued: Any, owner: Any) -> None:
-        await other.look()
+        await other.reconcile()
         await write(issued, owner)
 
     monkeypatch.setattr(one, "_write_secret", meanwhile)
     pass_days(61)
-    await one.look()
+    await one.reconcile()
     second = trust.serving()
     assert trust.bundle() == [first, second]
     assert trust.issuer() == second != first
@@ -262,32 +262,32 @@ async def test_a_renewal_that_another_controller_has_begun_is_left_to_it_for_a_w
     monkeypatch.setattr(one, "_write_secret", killed)
     pass_days(61)
     with pytest.raises(InterruptedError):
-        await one.look()
-    await other.look()
+        await one.reconcile()
+    await other.reconcile()
     assert trust.serving() == second
     pass_days(6 / DAY)
-    await other.look()
+    await other.reconcile()
     assert trust.issuer() == trust.serving() != second
 
 
 async def test_what_somebody_has_changed_is_mended(
-    trust: Trust, certificates: Callable[..., Certificates], pass_days: Callable[[float], None]
+    trust: Trust, certificates: Callable[..., CertificateReconciler], pass_days: Callable[[float], None]
 ) -> None:
     keeper = certificates("one.example")
-    await keeper.look()
+    await keeper.reconcile()
     first = trust.serving()
 
     trust.wipe()
-    await keeper.look()
+    await keeper.reconcile()
     assert trust.bundle() == [first] == [trust.issuer()]  # no pod has to take up another certificate
 
     trust.delete_secret()
-    await keeper.look()
+    await keeper.reconcile()
     second = trust.serving()
     assert trust.bundle() == [first, second]
     assert trust.issuer() == second
 
-    await certificates("two.example").look()
+    await certificates("two.example").reconcile()
     assert trust.serving() != second
     names = trust.certificate().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["two.example"]
@@ -296,19 +296,19 @@ async def test_what_somebody_has_changed_is_mended(
 
 
 async def test_another_lifetime_holds_at_once_if_it_is_shorter(
-    trust: Trust, certificates: Callable[..., Certificates], pass_days: Callable[[float], None]
+    trust: Trust, certificates: Callable[..., CertificateReconciler], pass_days: Callable[[float], None]
 ) -> None:
-    await certificates("one.example").look()
+    await certificates("one.example").reconcile()
     first = trust.serving()
-    await certificates("one.example", days=30).look()
+    await certificates("one.example", days=30).reconcile()
     second = trust.serving()
     assert trust.bundle() == [first, second]
 
-    await certificates("one.example", days=30).look()
-    await certificates("one.example", days=90).look()
+    await certificates("one.example", days=30).reconcile()
+    await certificates("one.example", days=90).reconcile()
     assert trust.serving() == second
     pass_days(21)
-    await certificates("one.example", days=90).look()
+    await certificates("one.example", days=90).reconcile()
     assert trust.serving() != second
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sitelog.controller import spool
-from sitelog.controller.spool import Spool
+from sitelog.controller.errorlogs import spool
+from sitelog.controller.errorlogs.spool import Spool
 
 pieces = st.lists(st.binary(max_size=100), max_size=30)
 

@@ -83,8 +83,8 @@ def test_components_that_are_no_list_get_a_streamer_beside_them_and_have_none(co
 
 def test_a_large_configuration_without_a_variable_is_within_the_budget() -> None:
     wide = json.dumps({"format_version": 2, "components": [], "table": [[i, i + 1] for i in range(60_000)]})
-    assert decide(wide, FORBIDDEN, Streamer()).decision is Decision.CLEAN
-    assert decide(wide, ALLOWED, Streamer()).decision is Decision.INJECTED
+    assert judge(wide, FORBIDDEN, Streamer()).decision is Decision.CLEAN
+    assert judge(wide, ALLOWED, Streamer()).decision is Decision.INJECTED
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", "1" * 4000, '"\\ud800"', '"\\u0000"'])

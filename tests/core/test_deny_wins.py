@@ -12,7 +12,8 @@ from sitelog.core.configmap.outcome import Outcome
 from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
 from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.policy import LogStreaming, Mode, Policy
-from sitelog.webhook.reviews import Review, review_pod
+from sitelog.webhook.job_pod_review import review_pod
+from sitelog.webhook.review import Review
 from support.policies import HERE, ROOT, labels, many, selectors
 
 STREAMER = {"id": "mine", "path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer"}

@@ -115,7 +115,7 @@ def test_a_record_without_a_time_of_its_own_takes_the_pods() -> None:
 @pytest.mark.parametrize("case", recorded.CASES)
 def test_every_death_is_told_in_the_log_and_no_success(case: str) -> None:
     pod = recorded.pods(case)[-1][1]
-    end = termination_of(pod, gone=True, events=recorded.events(case))
+    end = termination_of(pod, deleted=True, events=recorded.events(case))
     assert end is not None
     log = compose(pod, end, Captured(), ENOUGH)
     assert (log == b"") is (end.end is End.COMPLETED)

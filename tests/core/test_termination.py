@@ -44,7 +44,7 @@ def test_a_recorded_pod_ends_once_and_as_it_did(case: str) -> None:
     first = next((index for index, found in enumerate(told) if found), len(told))
     assert all(told[first:]), "what has ended stays ended"
     assert {found.end for found in told if found} == ({end} if told_by_watch else set())
-    last = termination_of(seen[-1][1], gone=True, events=recorded.events(case))
+    last = termination_of(seen[-1][1], deleted=True, events=recorded.events(case))
     assert last is not None
     assert (last.end, part in last.message) == (end, True)
     assert "\n" not in last.message
@@ -55,7 +55,7 @@ def test_a_recorded_pod_ends_once_and_as_it_did(case: str) -> None:
 def test_the_deletion_itself_tells_no_other_end(case: str) -> None:
     kind, pod = recorded.pods(case)[-1]
     assert kind == "DELETED"
-    last = termination_of(pod, gone=True, events=recorded.events(case))
+    last = termination_of(pod, deleted=True, events=recorded.events(case))
     assert last is not None
     assert last.end is ENDS[case][0]
     assert last.at
@@ -146,13 +146,13 @@ GONE = {
 def test_a_pod_that_is_gone(case: str) -> None:
     pod, events, end = GONE[case]
     assert termination_of(pod) is None
-    found = termination_of(pod, gone=True, events=events)
+    found = termination_of(pod, deleted=True, events=events)
     assert found is not None
     assert found.end is end
 
 
 def test_a_node_that_does_not_answer_is_lost() -> None:
-    found = termination_of(job_pod(phase="Running", running=True, deleted_at="2026-01-01T00:00:30Z"), silent=True)
+    found = termination_of(job_pod(phase="Running", running=True, deleted_at="2026-01-01T00:00:30Z"), node_silent=True)
     assert found is not None
     assert (found.end, found.at) == (End.NODE_LOST, "2026-01-01T00:00:30Z")
 

@@ -12,7 +12,7 @@ from support.wait import wait_for
 
 # A process that has loaded everything, and begins when it is told to.
 WAIT = """
-import time, pathlib, sitelog.controller.process
+import time, pathlib, sitelog.controller.main
 while not pathlib.Path("{go}").exists():
     time.sleep(0.01)
 """

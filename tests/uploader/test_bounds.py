@@ -20,9 +20,9 @@ from sitelog.core.names import EXIT_DELIVERED, EXIT_RETRY, Reason
 from sitelog.core.policy.policy import ErrorLog
 from sitelog.kube.jobs import job_manifest
 from sitelog.uploader import upload
+from sitelog.uploader.delivery_attempt import DeliveryAttempt
 from sitelog.uploader.failure import Failure
 from sitelog.uploader.upload import MAX_RESULT, Outcome, UploadOptions
-from sitelog.uploader.visit import Visit
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_an_attempt_that_hangs_is_the_last(options: UploadOptions, monkeypatch: 
     calls = []
     let_go = threading.Event()
     monkeypatch.setattr(upload, "_ATTEMPT_SECONDS", 0.05)
-    monkeypatch.setattr(upload, "visit", lambda *_: calls.append(1) or let_go.wait(30))
+    monkeypatch.setattr(upload, "attempt", lambda *_: calls.append(1) or let_go.wait(30))
     outcome = upload._outcome(options)
     let_go.set()
     assert (outcome.exit_code, outcome.reason) == (EXIT_RETRY, Reason.SERVER_UNREACHABLE)
@@ -51,7 +51,7 @@ def test_a_fault_nobody_foresaw_is_a_result_too(options: UploadOptions, monkeypa
     def broken(*_: object) -> Outcome:
         raise LookupError("surprise")
 
-    monkeypatch.setattr(upload, "visit", broken)
+    monkeypatch.setattr(upload, "attempt", broken)
     outcome = upload._outcome(options)
     assert (outcome.exit_code, outcome.reason) == (EXIT_RETRY, Reason.UPLOAD_GAVE_UP)
     assert "LookupError: surprise" in outcome.message
@@ -94,14 +94,14 @@ def test_a_server_that_is_away_for_half_an_hour_gets_the_log_within_a_minute_of_
     back_at = clock.now + 30 * 60
     delivered_at: list[float] = []
 
-    def visit(_errand: object) -> Visit:
+    def attempt(_request: object) -> DeliveryAttempt:
         clock.sleep(attempt_seconds)
         if clock.now < back_at:
             raise Failure(Reason.SERVER_UNREACHABLE, "away")
         delivered_at.append(clock.now)
-        return Visit("fl:1", "courier", sent=len(delivered_at) == 1, verified=True)
+        return DeliveryAttempt("fl:1", "courier", sent=len(delivered_at) == 1, verified=True)
 
-    monkeypatch.setattr(upload, "visit", visit)
+    monkeypatch.setattr(upload, "attempt", attempt)
     monkeypatch.setattr(upload, "_bounded", lambda attempt, _seconds: attempt())
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     monkeypatch.setattr(time, "sleep", clock.sleep)

@@ -11,9 +11,9 @@ import pytest
 
 from sitelog.core.errorlog import records
 from sitelog.core.names import Reason
-from sitelog.uploader import upload, visit
+from sitelog.uploader import delivery_attempt, upload
+from sitelog.uploader.delivery_attempt import UploadRequest
 from sitelog.uploader.upload import Outcome, UploadOptions
-from sitelog.uploader.visit import Errand
 from support.receiver import Clock, Receiver
 
 RECORDS = b"".join(b"2026-01-01 10:00:00,%03d - Worker - ERROR - broken\n" % number for number in range(120))
@@ -64,9 +64,9 @@ def played(receiver: Receiver, clock: Clock) -> Iterator[list[str]]:
         yield PlayedCourier(receiver, clock, did)
 
     with (
-        mock.patch.object(visit, "Courier", courier),
-        mock.patch.object(visit, "read_kit", return_value=mock.Mock(participant="courier")),
-        mock.patch.object(visit, "probe"),
+        mock.patch.object(delivery_attempt, "Courier", courier),
+        mock.patch.object(delivery_attempt, "read_kit", return_value=mock.Mock(participant="courier")),
+        mock.patch.object(delivery_attempt, "probe"),
         mock.patch.object(upload.time, "sleep", wait),
         mock.patch.object(upload, "_bounded", lambda attempt, _seconds: attempt()),
     ):
@@ -88,11 +88,11 @@ def deliver(directory: Path, ours: bytes, theirs: bytes, when: tuple[int, ...]) 
     """Upload our log beside theirs; None where theirs ends after our last look."""
     receiver = Receiver(directory)
     clock = Clock(receiver.upload(theirs, CHUNK), when)
-    log = directory / visit.LOG_NAME
+    log = directory / delivery_attempt.LOG_NAME
     log.write_bytes(ours)
-    errand = Errand(log, "a-job", "site-1", directory)
+    request = UploadRequest(log, "a-job", "site-1", directory)
     with played(receiver, clock) as did:
-        outcome = upload._deliver(errand, len(ours), UploadOptions(log, directory, "a-job", "site-1"))
+        outcome = upload._deliver(request, len(ours), UploadOptions(log, directory, "a-job", "site-1"))
     assert did[-2:] == ["settle", "look"]
     stored = receiver.stored
     assert [path.name for path in (directory / "jobs" / "a-job").iterdir()] == ["ERRORLOG_site-1"]

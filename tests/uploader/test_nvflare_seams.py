@@ -18,7 +18,7 @@ from nvflare.fuel.hci.cmd_arg_utils import join_args
 from nvflare.fuel.hci.proto import MetaKey, MetaStatusValue
 from nvflare.private.fed.server.job_cmds import JobCommandModule
 
-from sitelog.uploader import courier, visit
+from sitelog.uploader import courier, delivery_attempt
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_the_admin_client_can_stream() -> None:
 
 
 def test_log_is_stored_by_the_name_we_look_for() -> None:
-    assert visit.LOG_NAME == WorkspaceConstants.ERROR_LOG_FILE_NAME
-    assert job_log_receiver.JobLogReceiver._storage_data_type(visit.LOG_NAME) == DataTypes.ERRORLOG.value
+    assert delivery_attempt.LOG_NAME == WorkspaceConstants.ERROR_LOG_FILE_NAME
+    assert job_log_receiver.JobLogReceiver._storage_data_type(delivery_attempt.LOG_NAME) == DataTypes.ERRORLOG.value
     assert f"{DataTypes.ERRORLOG.value}_" == courier.STORED_PREFIX
 
 

@@ -16,7 +16,7 @@ from sitelog.core.names import (
 )
 from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.policy import Capture, ErrorLog, LogStreaming, Policy
-from sitelog.webhook.reviews import review_pod
+from sitelog.webhook.job_pod_review import review_pod
 from support.control_plane_api import Json
 from support.installation import Installation
 from support.job_pods import job_pod

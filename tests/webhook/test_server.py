@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kopf._core.reactor.inventory import ResourceMemories
 
-from sitelog.webhook.process import NoMemories
+from sitelog.kopf_setup.private import NoMemories
 from sitelog.webhook.server import MAX_BODY
 from support.api_proxy import ApiProxy
 from support.control_plane import ControlPlane

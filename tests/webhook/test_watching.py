@@ -6,8 +6,8 @@ from typing import Any
 from sitelog.core.policy.governed import Governed
 from sitelog.core.policy.policy import LogStreaming
 from sitelog.kube.client import ApiError
+from sitelog.kube.policy_list import sync_policies
 from sitelog.kube.policy_store import PolicyStore
-from sitelog.kube.watching import sync_policies
 
 
 def policy(log_streaming: str, name: str = "site") -> dict[str, Any]:

@@ -45,7 +45,7 @@ class ClientPod:
     account: str
     bare: bool
     replaced: bool
-    over: bool
+    finished: bool
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ def parse_client_pod(body: Mapping[str, Any]) -> ClientPod | None:
         account=str(spec.get("serviceAccountName") or DEFAULT_ACCOUNT),
         bare=bare,
         replaced=any(owner.get("controller") for owner in metadata.get("ownerReferences") or ()),
-        over=bool(metadata.get("deletionTimestamp")) or status.get("phase") in ("Succeeded", "Failed"),
+        finished=bool(metadata.get("deletionTimestamp")) or status.get("phase") in ("Succeeded", "Failed"),
         labels=labels,
     )
 

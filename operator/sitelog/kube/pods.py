@@ -54,7 +54,7 @@ def parse_pod(body: Mapping[str, Any]) -> JobPod:
         deletion_asked_at=_deletion_asked_at(metadata),
         created_at=metadata.get("creationTimestamp") or "",
         sidecar=_sidecar(body, status),
-        held=FINALIZER_ERROR_LOG in (metadata.get("finalizers") or ()),
+        has_finalizer=FINALIZER_ERROR_LOG in (metadata.get("finalizers") or ()),
     )
 
 

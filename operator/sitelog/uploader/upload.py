@@ -22,8 +22,8 @@ import tenacity
 
 from sitelog.core.names import EXIT_DELIVERED, EXIT_GIVE_UP, EXIT_RETRY, Reason
 
+from .delivery_attempt import LOG_NAME, DeliveryAttempt, UploadRequest, attempt
 from .failure import Failure
-from .visit import LOG_NAME, Errand, Visit, visit
 
 MAX_INFLATED = 64 << 20
 MAX_RESULT = 4096  # what Kubernetes keeps of a termination message
@@ -56,11 +56,11 @@ class UploadOptions:
     server
         HOST:PORT instead of the kit's own.
     retry_for
-        Seconds after which a visit to the server that fails is not tried again.
+        Seconds after which a failed attempt is not repeated.
     result_file
         Where a short JSON result is written for the controller, such as /dev/termination-log.
     settling
-        Seconds after which the server is visited once more.
+        Seconds after which one more attempt is made.
     """
 
     log: Path
@@ -135,18 +135,18 @@ def _read_and_deliver(options: UploadOptions, private: Path) -> Outcome:
     size = _inflate(options.log, log)
     if not size:
         return Outcome(EXIT_DELIVERED, Reason.NOTHING_TO_UPLOAD, f"the error log of job {options.job_id} is empty")
-    return _deliver(Errand(log, options.job_id, options.client_name, options.kit, options.server), size, options)
+    return _deliver(UploadRequest(log, options.job_id, options.client_name, options.kit, options.server), size, options)
 
 
-def _deliver(errand: Errand, size: int, options: UploadOptions) -> Outcome:
-    """Visit the server until a visit finds the log there that comes a settling time after the one before."""
-    what = f"the error log of job {errand.job_id} and client {errand.client_name} ({size} bytes)"
+def _deliver(request: UploadRequest, size: int, options: UploadOptions) -> Outcome:
+    """Try until an attempt finds the log there that comes a settling time after the one before."""
+    what = f"the error log of job {request.job_id} and client {request.client_name} ({size} bytes)"
     give_up_at = time.monotonic() + options.retry_for
     sent = 0
     for number in range(_VISITS):
         if number:
             time.sleep(options.settling)
-        last = _retried(errand, size, give_up_at - time.monotonic())
+        last = _retried(request, size, give_up_at - time.monotonic())
         sent += last.sent
         if number and not last.verified:
             message = f"{last.server} took {what}; {last.participant!r} may not look whether it is stored"
@@ -158,8 +158,8 @@ def _deliver(errand: Errand, size: int, options: UploadOptions) -> Outcome:
     raise Failure(Reason.NOT_STORED, f"another upload wrote over {what} again and again: it was sent {sent} times")
 
 
-def _retried(errand: Errand, size: int, retry_for: float) -> Visit:
-    """Visit the server; again and again while that fails and may yet succeed."""
+def _retried(request: UploadRequest, size: int, retry_for: float) -> DeliveryAttempt:
+    """DeliveryAttempt the server; again and again while that fails and may yet succeed."""
     seconds = _ATTEMPT_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failure) and not error.final),
@@ -168,7 +168,7 @@ def _retried(errand: Errand, size: int, retry_for: float) -> Visit:
         before_sleep=_say_attempt,
         reraise=True,
     )
-    return retrying(lambda: _bounded(lambda: visit(errand), seconds))
+    return retrying(lambda: _bounded(lambda: attempt(request), seconds))
 
 
 def _inflate(compressed: Path, to: Path) -> int:
@@ -186,13 +186,13 @@ def _inflate(compressed: Path, to: Path) -> int:
     return size
 
 
-def _bounded(attempt: Callable[[], Visit], seconds: float) -> Visit:
+def _bounded(attempt: Callable[[], DeliveryAttempt], seconds: float) -> DeliveryAttempt:
     """Run one attempt for so long at most.
 
     One that hangs is the last in this process: its threads may still write to the server's one staging file for
     this job and client. Another pod begins afresh.
     """
-    ends: queue.SimpleQueue[Visit | BaseException] = queue.SimpleQueue()
+    ends: queue.SimpleQueue[DeliveryAttempt | BaseException] = queue.SimpleQueue()
 
     def work() -> None:
         try:

@@ -17,9 +17,11 @@ from sitelog.kube.policy_store import PolicyStore
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import DECISIONS
 
-from .gate_review import review_client_pod
+from .client_pod_review import review_client_pod
+from .configmap_review import configmap_review
+from .job_pod_review import review_pod
 from .large_reviews import FOUND
-from .reviews import Review, configmap_review, review_pod
+from .review import Review
 
 log = logging.getLogger(__name__)
 

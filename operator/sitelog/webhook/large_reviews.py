@@ -13,8 +13,10 @@ from sitelog.kube.configmaps import parse_configmap
 from sitelog.kube.policy_store import PolicyStore
 
 from .admission_review import outline, parse_review
-from .gate_review import review_client_pod
-from .reviews import Review, configmap_review, review_pod
+from .client_pod_review import review_client_pod
+from .configmap_review import configmap_review
+from .job_pod_review import review_pod
+from .review import Review
 
 # The answer to the review that kopf is given, where it was found beforehand.
 FOUND: Final[ContextVar[Review | None]] = ContextVar("FOUND", default=None)

@@ -17,16 +17,16 @@ from typing import Any, Final
 import kopf
 import msgspec
 from aiohttp import web
-from kopf._core.engines.admission import UnknownResourceError
 
 from sitelog.core.jobconfig.budget import OverBudgetError
 from sitelog.decider.process import NoAnswerError
+from sitelog.kopf_setup.private import UnknownResourceError
 from sitelog.telemetry.logs import fields
 from sitelog.telemetry.metrics import REVIEW_SECONDS
 
 from .admission_review import NotAReviewError, parse_review
 from .large_reviews import FOUND
-from .reviews import Review
+from .review import Review
 
 Large = Callable[
     [str, bytes], Awaitable[tuple[Any, Review]]

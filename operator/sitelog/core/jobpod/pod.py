@@ -60,10 +60,10 @@ class JobPod:
     deletion_asked_at: str = ""
     created_at: str = ""
     sidecar: "Sidecar | None" = None
-    held: bool = False
+    has_finalizer: bool = False
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether its phase is a last one. A kubelet that evicts a pod says so before it has ended it."""
         return self.phase in ("Succeeded", "Failed")
 

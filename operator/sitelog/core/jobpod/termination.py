@@ -62,27 +62,27 @@ _START_REASONS = ("RunContainerError", "CreateContainerConfigError", "CreateCont
 
 
 def termination_of(
-    pod: JobPod, *, gone: bool = False, silent: bool = False, events: Sequence[PodEvent] = ()
+    pod: JobPod, *, deleted: bool = False, node_silent: bool = False, events: Sequence[PodEvent] = ()
 ) -> Termination | None:
     """Tell how a pod ended, or None while it has not.
 
     Parameters
     ----------
     pod : as last seen.
-    gone : the API no longer has it, or it is being deleted and never starts.
-    silent : it is being deleted, and its node has not said in good time that it has ended.
+    deleted : the API no longer has it, or it is being deleted and never starts.
+    node_silent : it is being deleted, and its node has not said in good time that it has ended.
     events : about this pod; they outlive it, and are all that tells why one never started.
     """
     if isinstance(pod.state, Terminated) and pod.state.reason != _UNKNOWN:
         return _terminated(pod, pod.state, events)
-    if silent:
+    if node_silent:
         return Termination(
             End.NODE_LOST, "the pod was deleted, and its node did not say that it has ended", pod.deleted_at
         )
-    if pod.over and not _ended_by_deletion(pod):
+    if pod.finished and not _ended_by_deletion(pod):
         end = _STATUS_REASONS.get(pod.reason, End.ERROR if pod.phase == "Failed" else End.COMPLETED)
         return Termination(end, _said(f"the pod ended as {pod.phase}", pod.reason, pod.message), pod.deleted_at)
-    if not gone and not pod.over:
+    if not deleted and not pod.finished:
         return None
     return _vanished(pod, events)
 
@@ -106,7 +106,7 @@ def never_ran(pod: JobPod, end: End) -> bool:
 
 def _ended_by_deletion(pod: JobPod) -> bool:
     """Whether the pod's phase is its node's answer to the deletion: no other reason for it is given."""
-    return pod.over and bool(pod.deleted_at) and pod.reason not in _STATUS_REASONS
+    return pod.finished and bool(pod.deleted_at) and pod.reason not in _STATUS_REASONS
 
 
 def _terminated(pod: JobPod, state: Terminated, events: Sequence[PodEvent]) -> Termination:

@@ -1,0 +1,1 @@
+"""Stored ConfigMaps, kept as the policies want them."""

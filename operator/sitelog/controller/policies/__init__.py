@@ -1,0 +1,1 @@
+"""SiteLogPolicies: their status, and what the API server itself holds of them."""

@@ -1,0 +1,1 @@
+"""kopf, as webhook and controller set it up."""
