@@ -226,6 +226,34 @@ def test_a_folder_is_searched_for_both(check: Check) -> None:
     )
 
 
+def test_the_items_of_a_list_need_no_kind_of_their_own(check: Check) -> None:
+    item = manifest("one", data={"config_fed_client.json": STREAMING})
+    listed = {"apiVersion": "v1", "kind": "ConfigMapList", "items": [{k: item[k] for k in ("metadata", "data")}]}
+    policy = yaml.safe_load(POLICY.format(name="site", spec="{logStreaming: Forbidden}"))
+    policies = {"apiVersion": policy["apiVersion"], "kind": "SiteLogPolicyList", "items": [policy]}
+    del policy["kind"], policy["apiVersion"]
+    file = check.write("policies.yaml", yaml.safe_dump(policies))
+    code, (result,) = check.json(f"--policy={file}", check.write("jobs.json", json.dumps(listed)))
+    assert (code, result["decision"]) == (0, "Stripped")
+
+
+def test_a_field_that_a_merge_brings_too_does_not_stand_twice(check: Check) -> None:
+    merged = """
+kind: ConfigMap
+apiVersion: v1
+metadata: {name: one, labels: &own {<<: &wide {a: x, b: x}, a: y}, annotations: {<<: *own, a: z}}
+data: {config_fed_client.json: '{}'}
+"""
+    assert check.run(check.write("map.yaml", merged))[0] == 0
+
+
+def test_no_name_writes_a_line_of_its_own(check: Check) -> None:
+    name = "config_fed_client.json"
+    forged = manifest("one\nClean       two", data={name: STREAMING})
+    _, out, _ = check.run(check.policy("{logStreaming: Forbidden}"), check.write("map.json", json.dumps(forged)))
+    assert [line.split()[0] for line in out.splitlines()] == ["Stripped", "ConfigMap"]
+
+
 def test_selectors_and_several_policies_count(check: Check) -> None:
     labelled = manifest("one", data={"config_fed_client.json": STREAMING})
     labelled["metadata"]["labels"] = {"study": "a"}
@@ -250,7 +278,7 @@ UNUSABLE = {
     "no such manifest": (["missing.json"], "sitelog check: missing.json: No such file or directory"),
     "nothing in it": (["empty"], "nor a ConfigMap that has one"),
     "nothing in a manifest": (["map.yaml"], "nor a ConfigMap that has one"),
-    "a name that does not tell": (["other.json"], "other.json: JSONDecodeError: "),
+    "a name that does not tell": (["other.json"], "other.json: it cannot be read (Expecting property name"),
     "a text that does not tell": (["other.conf"], "add --key, such as --key config_fed_client.json"),
     "nothing at all": (["-"], "nor a ConfigMap that has one"),
     "a key that nobody looks into": (["--key=x.json", "other.json"], "--key x.json: the webhook does not look into it"),
@@ -267,9 +295,19 @@ UNUSABLE = {
         "nothing.yaml: no SiteLogPolicy in it",
     ),
     "labels that are none": (["labels.yaml"], "labels.yaml: a ConfigMap in it cannot be read: metadata.labels.a: "),
+    "a policy without a name": (["--policy=nameless.yaml", "config_fed_client.json"], "metadata.name: it is required"),
+    "a field of a policy that stands twice": (
+        ["--policy=twice.yaml", "config_fed_client.json"],
+        "twice.yaml: it cannot be read (the field 'logStreaming' stands twice in an object)",
+    ),
+    "a field of a policy in JSON that stands twice": (
+        ["--policy=twice.json", "config_fed_client.json"],
+        "twice.json: it cannot be read (the field 'spec' stands twice in an object)",
+    ),
+    "a folder with a ConfigMap that cannot be read": (["folder"], "folder/map.yaml: it is not YAML (line "),
     "a policy without sense": (["--policy=odd.yaml", "config_fed_client.json"], "odd.yaml"),
-    "a manifest that is no YAML": (["broken.yaml"], "broken.yaml"),
-    "a manifest with bad base64": (["base64.yaml"], "binaryData is not base64"),
+    "a manifest that is no YAML": (["broken.yaml"], "broken.yaml: it is not YAML (line "),
+    "a manifest with bad base64": (["base64.yaml"], "binaryData.config_fed_client.json is not base64"),
     "data that is none": (["data.yaml"], "data.yaml"),
     "no path": ([], "Missing argument"),
     "an unknown option": (["--polizy=x", "config_fed_client.json"], "No such option"),
@@ -286,6 +324,10 @@ def test_what_cannot_be_used_is_exit_code_2_and_named(check: Check, monkeypatch:
     check.write("bad.yaml", POLICY.format(name="bad", spec="{logStreaming: Allowed, streamer: {pollInterval: soon}}"))
     check.write("silent.yaml", POLICY.format(name="silent", spec="{logStreeming: Forbidden}"))
     check.write("nothing.yaml", "---\n---\n")
+    check.write("nameless.yaml", POLICY.format(name="''", spec=ALLOWED))
+    check.write("twice.yaml", POLICY.format(name="twice", spec="{logStreaming: Forbidden, logStreaming: Allowed}"))
+    check.write("twice.json", '{"spec": {}, "spec": {}}')
+    check.write("folder/map.yaml", "kind: ConfigMap\ndata: [")
     odd_labels = {**manifest("one", data={"config_fed_client.json": PLAIN}), "metadata": {"labels": {"a": 1}}}
     check.write("labels.yaml", yaml.safe_dump(odd_labels))
     check.write("odd.yaml", POLICY.format(name="odd", spec=ALLOWED).replace("name: odd", "name: odd, generation: x"))

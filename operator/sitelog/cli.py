@@ -180,7 +180,7 @@ def check(
 ) -> None:
     """Decide offline, as the webhook would. Exit code 0: all accepted, 1: something refused, 2: cannot be read."""
     from sitelog.check import results as checking  # noqa: PLC0415
-    from sitelog.check.documents import CheckError  # noqa: PLC0415
+    from sitelog.check.documents import CheckError, one_line  # noqa: PLC0415
     from sitelog.check.given import read_configmaps, read_policies  # noqa: PLC0415
     from sitelog.decider.door import Decider  # noqa: PLC0415
     from sitelog.decider.process import NoAnswerError  # noqa: PLC0415
@@ -191,15 +191,10 @@ def check(
         with Decider() as decider:
             results = [result for each in given for result in checking.decide(each, policies, decider)]
     except (CheckError, NoAnswerError) as error:
-        typer.echo(_printable(f"sitelog check: {error}"), err=True)
+        typer.echo(one_line(f"sitelog check: {error}"), err=True)
         raise typer.Exit(2) from None
-    typer.echo(_printable(checking.as_json(results) if output is Output.JSON else checking.as_text(results)))
+    typer.echo(checking.as_json(results) if output is Output.JSON else checking.as_text(results))
     raise typer.Exit(1 if any(result.refused for result in results) else 0)
-
-
-def _printable(text: str) -> str:
-    """Keep the names of files and objects that are no text from being an error."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @app.command(name="install-gate")

@@ -79,7 +79,7 @@ def test_the_stamp_says_what_was_decided_and_by_whom() -> None:
         (ANNOTATION_REASON, "StreamerStripped"),
     }
     assert outcome.message == (
-        f"ConfigMap fl/job-1, key {KEY}: it lost its JobLogStreamer (components[0]) "
+        f"ConfigMap fl/job-1, key {KEY}: its JobLogStreamer was removed (components[0]) "
         "(SiteLogPolicy fl/site: log streaming Forbidden)"
     )
 

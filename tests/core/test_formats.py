@@ -251,6 +251,23 @@ def test_what_is_written_is_read_back_by_nvflare_as_it_was(config: dict[str, Any
     assert json.dumps(of_nvflare) == json.dumps(config)
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "field"),
+    [
+        (Format.HOCON, "a {b = [1, {c = 10 seconds}]}\ncomponents = []", "a.b[1].c"),
+        (Format.YAML, f"x: 0x{'f' * 5000}\ncomponents: []", "it"),  # more decimal digits than Python converts
+    ],
+)
+def test_what_cannot_be_written_back_is_named(form: Format, text: str, field: str) -> None:
+    verdict = judge(text, ALLOWED, Streamer(), form)
+    if verdict.decision is Decision.INJECTED:  # beside it, in the text as it is written
+        assert form is Format.HOCON
+        verdict = judge(verdict.text or "", FORBIDDEN, Streamer(), form)
+        assert verdict.text is None
+    assert verdict.reason is Reason.FORMAT_UNSUPPORTED
+    assert verdict.message.startswith(f"{field} holds a value that cannot be written back as {form.value}")
+
+
 def test_a_component_is_added_to_yaml_without_a_change_of_anything_else() -> None:
     text = 'lr: "5e-5"\nserver: h\nurl: http://${server}:80\ncomponents:\n- {id: a, path: x.Y, args: {v: "1e3"}}\n'
     config = read(text, Format.YAML).config

@@ -27,7 +27,7 @@ from support.nvflare_loader import Loaded, NvflareLoader
 
 LOCK = "NVFLARE_ALLOW_LOG_STREAMING"
 # What nobody can tell from the text: what only the job knows, and what Python alone would.
-UNKNOWABLE = ("{$", "{SITE_NAME}", "{SECURE_MODE}", ".name}")
+UNKNOWABLE = ("{$", "{SITE_NAME}", "{SECURE_MODE", ".name}")
 # Broken for NVFlare's reader as well, or more than a decision may be.
 EXCUSES = (Reason.TOO_DEEP, Reason.TOO_LARGE)
 

@@ -19,7 +19,7 @@ MINIMAL: Final = {
 }
 
 # A job process's environment, as far as a configuration may ask for it: the site can be anybody.
-ENVIRONMENT: Final = {"HIDDEN_CLASS": STREAMER, "HIDDEN_NAME": "JobLogStreamer", "NUMBER": "1"}
+ENVIRONMENT: Final = {"HIDDEN_CLASS": STREAMER, "HIDDEN_NAME": "JobLogStreamer", "NUMBER": "1", "REFERENCE": "{obj}"}
 
 leaves = st.one_of(
     st.none(),

@@ -84,11 +84,8 @@ def read_configmaps(paths: Sequence[Path], namespace: str, key: str | None) -> I
 
 def _under(folder: Path, namespace: str) -> Iterator[Given]:
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        if may_concern([file.name]) or file.suffix in _MANIFESTS:
-            try:
-                yield from _of_file(file, namespace, None)
-            except NoManifestError:
-                continue  # a folder may have other files, and charts
+        if may_concern([file.name]) or (file.suffix in _MANIFESTS and b"ConfigMap" in read(file)):
+            yield from _of_file(file, namespace, None)
 
 
 def _of_file(file: Path, namespace: str, key: str | None) -> Iterator[Given]:

@@ -12,6 +12,7 @@ from sitelog.core.policy.effective import effective
 from sitelog.core.policy.policy import Policy
 from sitelog.decider.door import Decider
 
+from .documents import one_line
 from .given import Given
 
 _INDENT = " " * 12
@@ -62,7 +63,7 @@ def as_text(results: Sequence[Result]) -> str:
         lines += [f"{result.now.decision.value:<12}{result.path}", _INDENT + result.now.message]
         if would := result.now.dry_run:
             lines.append(f"{_INDENT}DryRun: would be {would.decision.value}. {would.message}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -25,13 +25,15 @@ def parse_configmap(body: Mapping[str, Any], *, stored: Mapping[str, Any] | None
     Raises
     ------
     MalformedError
-        `binaryData` is not base64; the API server lets none through.
+        A value of `binaryData` is not base64; the API server lets none through.
     """
     metadata = body.get("metadata") or {}
-    try:
-        binary = {key: base64.b64decode(text) for key, text in (body.get("binaryData") or {}).items()}
-    except binascii.Error:
-        raise MalformedError(f"ConfigMap {metadata.get('name')}: binaryData is not base64") from None
+    binary = {}
+    for key, text in (body.get("binaryData") or {}).items():
+        try:
+            binary[key] = base64.b64decode(text)
+        except binascii.Error:
+            raise MalformedError(f"ConfigMap {metadata.get('name')}: binaryData.{key} is not base64") from None
     return ConfigMap(
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata.get("name") or metadata.get("generateName") or ""),

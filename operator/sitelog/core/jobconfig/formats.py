@@ -5,8 +5,9 @@ addresses or look into its own environment because a configuration says so. HOCO
 like; `sitelog.decider` bounds it.
 """
 
+from contextlib import suppress
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +18,8 @@ from . import hocon, json_text, yaml_text
 from .json_text import UnreadableError
 from .reading import Reading
 from .undecidable import UndecidableError
+
+_NOT_WRITABLE: Final = (TypeError, ValueError, yaml.YAMLError, OmegaConfBaseException)
 
 
 class Format(str, Enum):
@@ -60,11 +63,24 @@ def dump(config: dict[str, Any], form: Format) -> str:
         return json_text.dump(config)
     try:
         text = hocon.dump(config) if form is Format.HOCON else yaml_text.dump(config)
-    except (TypeError, ValueError, yaml.YAMLError, OmegaConfBaseException):
+    except _NOT_WRITABLE:
         text = ""
     if not text or not _says(text, config, form):
-        raise UnreadableError(Reason.FORMAT_UNSUPPORTED, f"it holds what cannot be written back as {form.value}")
+        what = _not_writable(config) or "it"
+        message = f"{what} holds a value that cannot be written back as {form.value}; write the configuration as JSON"
+        raise UnreadableError(Reason.FORMAT_UNSUPPORTED, message)
     return text
+
+
+def _not_writable(value: Any, place: str = "") -> str | None:
+    """Name the first field whose value no text of JSON's types stands for, such as the 10 s of HOCON."""
+    if isinstance(value, dict):
+        children = ((f"{place}.{key}" if place else str(key), child) for key, child in value.items())
+    elif isinstance(value, list):
+        children = ((f"{place}[{index}]", child) for index, child in enumerate(value))
+    else:
+        return None if value is None or isinstance(value, str | bool | int | float) else place
+    return next((found for at, child in children if (found := _not_writable(child, at))), None)
 
 
 def extended(text: str, after: dict[str, Any], form: Format) -> str | None:
@@ -76,7 +92,8 @@ def extended(text: str, after: dict[str, Any], form: Format) -> str | None:
     if isinstance(entries, list) and form is Format.HOCON:
         longer = hocon.extended(text, entries[-1], first=len(entries) == 1)
     elif isinstance(entries, list) and form is Format.YAML:
-        longer = yaml_text.extended(text, entries[-1])
+        with suppress(*_NOT_WRITABLE):
+            longer = yaml_text.extended(text, entries[-1])
     return longer if longer is not None and _says(longer, after, form) else None
 
 

@@ -92,8 +92,9 @@ def _parse(text: str, asked: set[str], marked: frozenset[str] = frozenset()) -> 
         line = getattr(error, "lineno", None)
         where = f" (line {line})" if line else ""
         raise UnreadableError(Reason.NOT_HOCON, f"it is not HOCON{where}") from None
-    except MISTAKES:
-        raise UnreadableError(Reason.NOT_HOCON, "pyhocon cannot read it") from None
+    except MISTAKES as error:
+        message = f"pyhocon, which NVFlare reads it with, fails on it ({type(error).__name__}); write it as JSON"
+        raise UnreadableError(Reason.NOT_HOCON, message) from None
     return object_at_top(_plain(tree))
 
 

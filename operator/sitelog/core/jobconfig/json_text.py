@@ -42,10 +42,14 @@ def parse(text: str) -> dict[str, Any]:
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be read") from None
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise UnreadableError(
+                Reason.NOT_JSON, "it begins with a byte order mark; save it as UTF-8 without"
+            ) from None
         where = f"line {error.lineno} column {error.colno}"
         raise UnreadableError(Reason.NOT_JSON, f"it is not JSON ({error.msg} at {where})") from None
     except ValueError:  # an integer of more digits than Python converts
-        raise UnreadableError(Reason.NOT_JSON, "it holds a number that cannot be read") from None
+        raise UnreadableError(Reason.NOT_JSON, "it holds a number of too many digits; write it as a text") from None
     if not isinstance(value, dict):
         raise UnreadableError(Reason.NOT_AN_OBJECT, f"its top level is {_kind(value)}, not an object")
     return value

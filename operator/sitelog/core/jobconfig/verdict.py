@@ -101,7 +101,9 @@ def _decide(
 
 def too_large(text: str, log_streaming: LogStreaming) -> Verdict:
     """Judge a configuration about which a decision would be more work than any may be."""
-    return unusable(text, log_streaming, Reason.TOO_LARGE, "it is more than can be followed in time")
+    return unusable(
+        text, log_streaming, Reason.TOO_LARGE, "it takes more work to follow than a decision may take; make it smaller"
+    )
 
 
 def unusable(text: str, log_streaming: LogStreaming, reason: Reason, message: str) -> Verdict:
@@ -137,7 +139,10 @@ def _inject(text: str, form: Format, parameters: Streamer, budget: Budget, *, in
     if len(got.streamers) != 1 or not _keeps_others(read, got, budget):
         raise UndecidableError("a JobLogStreamer more would change what else is built")
     return Verdict(
-        Decision.INJECTED, Reason.STREAMER_INJECTED, f"it got a JobLogStreamer for {parameters.log_file_name}", result
+        Decision.INJECTED,
+        Reason.STREAMER_INJECTED,
+        f"a JobLogStreamer for {parameters.log_file_name} was added",
+        result,
     )
 
 
@@ -175,7 +180,7 @@ def _strip(text: str, form: Format, budget: Budget) -> Verdict:
     if left.streamers or not _keeps_others(read, left, budget):
         return _not_removable(found[0].where)
     _refuse_hidden(left, budget)
-    message = f"it lost its JobLogStreamer ({', '.join(component.where for component in found)})"
+    message = f"its JobLogStreamer was removed ({', '.join(component.where for component in found)})"
     return Verdict(Decision.STRIPPED, Reason.STREAMER_STRIPPED, message, _rewritten(reading, after, form))
 
 

@@ -41,8 +41,9 @@ def read(text: str) -> Reading:
         raise UnreadableError(Reason.NOT_YAML, f"it is not YAML that OmegaConf reads{where}") from None
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be read") from None
-    except MISTAKES:
-        raise UnreadableError(Reason.NOT_YAML, "OmegaConf cannot read it") from None
+    except MISTAKES as error:
+        message = f"OmegaConf, which NVFlare reads it with, fails on it ({type(error).__name__}); write it as JSON"
+        raise UnreadableError(Reason.NOT_YAML, message) from None
     return Reading(object_at_top(config), config if asked else None, exact=all(asked))
 
 
