@@ -166,6 +166,10 @@ def hidden(target: str, way: str, config: dict[str, Any], rng: random.Random) ->
         case "index":
             config[key] = {"x": target}
             return f"{{{key}[x]}}." if rng.random() < 0.1 else f"{module}.{{{key}x[0]}}"
+        case "cut":  # to one character, which only the job knows
+            config[key] = name[3:5]
+            length = rng.choice(["{SECURE_MODE:d}", "{$NUMBER}"])
+            return f"{module}.{name[:3]}{{{key}:.{length}}}{name[4:]}"
     return target
 
 
@@ -182,6 +186,7 @@ WAYS: Final = (
     "site",
     "attribute",
     "index",
+    "cut",
 )
 
 
@@ -200,7 +205,10 @@ def described(target: str, config: dict[str, Any], rng: random.Random, component
     if rng.random() < 0.5:
         body["args"] = {}
     key = f"o{rng.randrange(1000)}"
-    match rng.randrange(8):
+    match rng.randrange(9):
+        case 4:
+            config["obj"] = body
+            return "{$REFERENCE}"
         case 0:
             config[key] = body
             return f"{{{key}}}"

@@ -40,9 +40,7 @@ _texts = st.sampled_from(
     [
         *_PATHS, "{l}obj{r}", "{l}k_{n}{r}", "{{obj}}", "{{{name}}}", "{x!s}", "{x!r}", "{x:s}", "{x:.90}", "{x:<80}",
         "{list[0]}", "{obj[path]}", "{obj[id]}", MODULE + ".{cls}", MODULE + ".JobLog{t!s}", MODULE + ".JobLog{t:8}",
-        "{k_True}", "{k_7}", "{k_nan}", "{n:c}obj{m:c}", "{$REFERENCE}", "{cut:.{$NUMBER}}",
-        MODULE + ".Job{cut:.{SECURE_MODE:d}}ogStreamer", "{l}obj{cut:.{$NUMBER}}{r}", "{l}obj{e:>{n:d}}{r}",
-        "{SITE_NAME}", "{$NUMBER}", "{$HIDDEN_CLASS}", "{$NO}{{obj}}",
+        "{k_True}", "{k_7}", "{k_nan}", "{n:c}obj{m:c}", "{SITE_NAME}", "{$NUMBER}", "{$HIDDEN_CLASS}", "{$NO}{{obj}}",
         "${secret:TOKEN}", "Q: {{q}} A: {a}", "fold_{number:03d}", "{WORKSPACE}/images", "{}", "{0}", "{x.name}", "}",
     ]
 )  # fmt: skip
@@ -84,27 +82,12 @@ _processes = st.builds(
 @st.composite
 def cunning(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a configuration with definitions, invocations, shared objects, typed values and late builders."""
-    config: dict[str, Any] = {
-        "format_version": 2,
-        **MINIMAL,
-        "t": "Streamer",
-        "cut": "Lq",
-        "e": "",
-        "number": 7,
-        "n": 123,
-        "m": 125,
-    }
+    config: dict[str, Any] = {"format_version": 2, **MINIMAL, "t": "Streamer", "number": 7, "n": 123, "m": 125}
     optional = {"x": _words, "y": st.sampled_from([STREAMER, PART, "{x}"]), "first": st.just("{second}")}
     optional |= {"second": st.just(PART), "name": st.just("obj"), "off": st.booleans(), "kind": st.just("dict")}
     optional |= {"cls": st.sampled_from([CLASS, "Widget"]), "whole": st.sampled_from([PART, STREAMER])}
     optional |= {key: st.sampled_from([STREAMER, PART]) for key in ("k_True", "k_7", "k_nan", "k_yes")}
-    optional |= {
-        "objL": _leaf_components,
-        "@T": _leaf_components,
-        "@U": _parts,
-        "obj": _leaf_components,
-        "args": st.just({"x": "{obj}"}),
-    }
+    optional |= {"@T": _leaf_components, "@U": _parts, "obj": _leaf_components, "args": st.just({"x": "{obj}"})}
     optional |= {"list": st.lists(_parts, max_size=2), "note": _parts}
     config |= draw(st.fixed_dictionaries({}, optional=optional))
     entries = draw(st.lists(st.one_of(_parts, _parts, _invocations, _late, _processes), min_size=1, max_size=4))
