@@ -277,6 +277,27 @@ def test_a_job_of_whose_output_its_node_has_nothing_has_a_notice(
     assert re.fullmatch(expected, received(uploader, "mute"))
 
 
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("no-container", "unable to retrieve container logs for containerd://6d1fef8c"),
+        ("no-link", 'failed to try resolving symlinks in path "/var/log/pods/job/0.log": lstat: no such file'),
+        ("no-file", 'failed to open log file "/var/log/pods/job/0.log": open: no such file or directory'),
+    ],
+)
+def test_a_job_whose_output_its_node_has_removed_has_a_notice(
+    governed: SidecarPods, uploader: StandInUploader, name: str, answer: str
+) -> None:
+    """The kubelet says so in the place of the output, with status 200."""
+    (job,) = governed.create(name)["spec"]["containers"]
+    governed.kubelet.set_running(governed.namespace, name, only=job["name"])
+    governed.kubelet.append_log(governed.namespace, name, None, answer.encode())
+    governed.end(name, 137)
+    end = "Signalled: the process was ended by signal 9 (exit code 137)"
+    expected = governed.lost(name, "its node no longer had it") + governed.closing(name, end)
+    assert re.fullmatch(expected, received(uploader, name))
+
+
 def test_an_image_that_cannot_be_pulled_is_said_where_the_sidecar_waits_for_it(
     governed: SidecarPods, uploader: StandInUploader
 ) -> None:

@@ -26,8 +26,12 @@ _LONGEST_PAUSE: Final = 10.0
 _PATIENCE: Final = 300.0  # seconds after the end of a pod, in which its log may still come in: its node may start again
 _PATIENCE_SHORT: Final = 20.0  # the same of one that is gone, or was not seen to run: its node may say so late
 _OTHERS: Final = 3.0  # seconds in which another controller, that has read what this one came too late for, may be first
-# What a kubelet answers, with status 200, when it has the pod but no longer the log.
-_NO_LOG: Final = b"unable to retrieve container logs for "
+# What a kubelet answers, with status 200, when it has the pod but not the log, or no longer.
+_NO_LOG: Final = (
+    b"unable to retrieve container logs for ",  # the container is gone
+    b'failed to try resolving symlinks in path "/',  # its file is gone
+    b'failed to open log file "/',
+)
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +189,7 @@ class _Follow:
         """Read the log from its beginning as far as it goes; what is longer is better."""
         records = ErrorRecords() if self._source != SIDECAR else None
         fresh = Spool(self._size)
+        self._forgotten = False
         first = True
         async with contextlib.aclosing(
             self._client.follow_log(self.pod.namespace, self.pod.name, self._source)
