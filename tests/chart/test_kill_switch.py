@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sitelog.core.configmap.configmap import CONFIG_KEYS
-from sitelog.core.jobpod.command_line import has_forbidding_word
+from sitelog.core.jobpod.command_line import has_forbidding_argument
 from sitelog.core.names import (
     ANNOTATION_LOG_STREAMING,
+    FORBIDDING_ARGUMENT,
     FORBIDDING_VALUE,
     FORBIDDING_VARIABLE,
-    FORBIDDING_WORD,
     LABEL_DECISION,
     LABEL_MANAGED,
     WORKER_MODULE,
@@ -36,18 +36,18 @@ VARIABLE = {"name": FORBIDDING_VARIABLE, "value": FORBIDDING_VALUE}
 STREAMING = {
     "as the launcher writes it": {"command": ["python3"], "args": LAUNCHED},
     "all in the command": {"command": ["python3", *LAUNCHED]},
-    "without --set": {"command": ["python3"], "args": [*LAUNCHED[:7], FORBIDDING_WORD]},
-    "another option behind": {"args": [*LAUNCHED, FORBIDDING_WORD, "--local_rank", "0"]},
-    "taken by another option": {"args": [*LAUNCHED, "-s", FORBIDDING_WORD]},
-    "the word before the last": {"args": [*LAUNCHED, FORBIDDING_WORD, "allow_log_streaming=true"]},
-    "a word for Kubernetes to replace": {"args": [*LAUNCHED, "$(OPTION)", FORBIDDING_WORD]},
-    "the word as a part of another": {"args": [*LAUNCHED, f"x\n--set\n{FORBIDDING_WORD}"]},
-    "through a shell": {"command": ["sh", "-c"], "args": [f"python3 -m {WORKER_MODULE} --set {FORBIDDING_WORD}"]},
+    "without --set": {"command": ["python3"], "args": [*LAUNCHED[:7], FORBIDDING_ARGUMENT]},
+    "another option behind": {"args": [*LAUNCHED, FORBIDDING_ARGUMENT, "--local_rank", "0"]},
+    "taken by another option": {"args": [*LAUNCHED, "-s", FORBIDDING_ARGUMENT]},
+    "the word before the last": {"args": [*LAUNCHED, FORBIDDING_ARGUMENT, "allow_log_streaming=true"]},
+    "a word for Kubernetes to replace": {"args": [*LAUNCHED, "$(OPTION)", FORBIDDING_ARGUMENT]},
+    "the word as a part of another": {"args": [*LAUNCHED, f"x\n--set\n{FORBIDDING_ARGUMENT}"]},
+    "through a shell": {"command": ["sh", "-c"], "args": [f"python3 -m {WORKER_MODULE} --set {FORBIDDING_ARGUMENT}"]},
     "through a shell, the module named again": {
         "command": ["sh", "-c"],
-        "args": [f"python3 -m {WORKER_MODULE}", WORKER_MODULE, "--set", FORBIDDING_WORD],
+        "args": [f"python3 -m {WORKER_MODULE}", WORKER_MODULE, "--set", FORBIDDING_ARGUMENT],
     },
-    "through a shell that ends in it": {"args": [f"python3 -m {WORKER_MODULE}", "--set", FORBIDDING_WORD]},
+    "through a shell that ends in it": {"args": [f"python3 -m {WORKER_MODULE}", "--set", FORBIDDING_ARGUMENT]},
 }
 
 
@@ -180,9 +180,9 @@ def test_job_pods_without_the_word_are_refused(cluster: Cluster, namespace: str,
 def test_job_pods_with_the_word_and_all_other_pods_pass(cluster: Cluster, namespace: str) -> None:
     cluster.forbid(namespace)
     for container in (
-        {"args": [*LAUNCHED, FORBIDDING_WORD]},
-        {"command": ["python3", *LAUNCHED, FORBIDDING_WORD]},
-        {"args": [*LAUNCHED, "--local_rank", "0", "--set", FORBIDDING_WORD]},
+        {"args": [*LAUNCHED, FORBIDDING_ARGUMENT]},
+        {"command": ["python3", *LAUNCHED, FORBIDDING_ARGUMENT]},
+        {"args": [*LAUNCHED, "--local_rank", "0", "--set", FORBIDDING_ARGUMENT]},
         {"args": ["-m", "http.server"]},
         {},
     ):
@@ -200,7 +200,7 @@ def test_a_job_cannot_be_added_to_a_running_pod(cluster: Cluster, namespace: str
         return cluster.api.patch(f"{path}?dryRun=All", {"spec": {"ephemeralContainers": added}}, kind)
 
     assert refused(lambda: add(args=LAUNCHED))
-    add(args=[*LAUNCHED, FORBIDDING_WORD], env=[VARIABLE])
+    add(args=[*LAUNCHED, FORBIDDING_ARGUMENT], env=[VARIABLE])
     add(command=["sh"])  # kubectl debug goes on working
 
 
@@ -286,7 +286,7 @@ WORDS = st.sampled_from(
         "$(A)",
         "a$b",
         "x\ny",
-        FORBIDDING_WORD,
+        FORBIDDING_ARGUMENT,
         "allow_log_streaming=true",
         WORKER_MODULE,
     ]
@@ -301,6 +301,6 @@ def test_the_word_counts_as_it_does_for_the_webhook(cluster: Cluster, namespace:
     @settings(max_examples=120, deadline=None)
     def agree(words: list[str]) -> None:
         argv = ["-m", WORKER_MODULE, *words]
-        assert cluster.refuses(namespace, pod(args=argv)) is not has_forbidding_word(argv), argv
+        assert cluster.refuses(namespace, pod(args=argv)) is not has_forbidding_argument(argv), argv
 
     agree()

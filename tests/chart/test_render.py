@@ -382,7 +382,7 @@ def test_the_second_lock_looks_for_the_same_in_both(render: Any) -> None:
         assert f"matches(r'{patterns.NAMES_JOB}|{patterns.HIDES_MODULE}')" in expression
         assert f"matches(r'{patterns.HIDES_PROGRAM}')" in expression
     for expression in (expressions["small"], watched):
-        for limit in (container_module.MOST_CONTAINERS, container_module.MOST_WORDS, container_module.MOST_CHARACTERS):
+        for limit in (container_module.MAX_CONTAINERS, container_module.MAX_TEXTS, container_module.MAX_CHARACTERS):
             assert f"<= {limit}" in expression
     _, started, held = (each["expression"] for each in pods["validations"])
     assert f"matches(r'^{patterns.STARTS_JOB}')" in started

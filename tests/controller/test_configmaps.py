@@ -154,7 +154,7 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
     assert ready(installation, namespace, "allows")[1] == "InForce"
 
     installation.policy(namespace, "restricts", logStreaming="ErrorLogOnly")
-    message = f"SiteLogPolicy {namespace}/restricts says ErrorLogOnly, and the stricter word wins"
+    message = f"SiteLogPolicy {namespace}/restricts says ErrorLogOnly, and the stricter policy wins"
     wait_for(lambda: ready(installation, namespace, "allows")[2] == message, 60, "the stricter policy's word")
     assert ready(installation, namespace, "restricts")[2] == (
         "log streaming is ErrorLogOnly: no live log; this policy has no errorLog.upload Enabled"
@@ -162,7 +162,7 @@ def test_the_status_says_what_is_in_force(installation: Installation, namespace:
 
     installation.policy(namespace, "forbids", logStreaming="Forbidden")
     wait_for(lambda: "forbids says" in ready(installation, namespace, "restricts")[2], 60, "the strictest word")
-    message = f"SiteLogPolicy {namespace}/forbids says Forbidden, and the stricter word wins"
+    message = f"SiteLogPolicy {namespace}/forbids says Forbidden, and the stricter policy wins"
     for name in ("allows", "restricts"):
         assert ready(installation, namespace, name) == ("True", "Overridden", message)
     assert ready(installation, namespace, "forbids")[1] == "InForce"

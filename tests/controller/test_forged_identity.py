@@ -47,7 +47,7 @@ def test_a_log_is_stored_under_the_namespaces_own_client_or_not_at_all(
         ((client, log),) = uploader.stored(name)
         assert (client, log.startswith(BROKEN)) == ("site-1", True)
     assert pods.wait("again", "Skipped").startswith("ClientNameMismatch: it says it is client 'site-2'")
-    assert pods.wait("expanded", "Skipped").startswith("CommandUnsupported: Kubernetes would put other words in")
+    assert pods.wait("expanded", "Skipped").startswith("CommandUnsupported: Kubernetes would put other values in")
     assert pods.wait("path", "Skipped").startswith("JobIdInvalid: its job id 'path/others-job'")
     for job in ("again", "expanded", "path", "others-job", "path/others-job"):
         assert uploader.stored(job.replace("/", "-")) == []

@@ -253,7 +253,7 @@ def test_a_client_that_runs_without_it_is_named_until_it_is_made_again(
     assert pods.events("bare") == {
         "GateMissing": f"Pod {namespace}/bare {without} create it again, and it gets the gate"
     }
-    assert "it cannot be put in, because the module is no word of its own" in pods.events("shell")["GateMissing"]
+    assert "it cannot be put in, because the module is no argument of its own" in pods.events("shell")["GateMissing"]
     assert pods.events("has") == {}
 
     for name in ("bare", "shell", deployed):

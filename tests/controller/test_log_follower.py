@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.names import FORBIDDING_WORD, LABEL_DECISION, SIDECAR
+from sitelog.core.names import FORBIDDING_ARGUMENT, LABEL_DECISION, SIDECAR
 from support.configurations import STREAMER
 from support.controllers import Controllers
 from support.installation import Installation, configmap
@@ -85,7 +85,7 @@ def test_where_only_the_error_log_may_leave_it_leaves_after_the_end_and_nothing_
     assert json.loads(stored["data"]["config_fed_client.json"]) == {"components": []}
 
     pod = governed.begin("quiet", OUTPUT)
-    assert pod["spec"]["containers"][0]["args"][-1] == FORBIDDING_WORD
+    assert pod["spec"]["containers"][0]["args"][-1] == FORBIDDING_ARGUMENT
     assert governed.held("quiet")
     governed.wait_followed("quiet")
     assert uploader.stored("quiet") == []

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from sitelog.core.names import FORBIDDING_VALUE, FORBIDDING_VARIABLE, FORBIDDING_WORD
+from sitelog.core.names import FORBIDDING_ARGUMENT, FORBIDDING_VALUE, FORBIDDING_VARIABLE
 from support.control_plane_api import ApiError
 from support.installation import NAMESPACE, Installation
 from support.job_pods import JobPods, job_pod
@@ -34,7 +34,7 @@ def exists(pods: JobPods, name: str) -> bool:
 def run_with_word(pods: JobPods, name: str) -> None:
     pod = job_pod(name)
     (container,) = pod["spec"]["containers"]
-    container["args"].append(FORBIDDING_WORD)
+    container["args"].append(FORBIDDING_ARGUMENT)
     container.setdefault("env", []).append({"name": FORBIDDING_VARIABLE, "value": FORBIDDING_VALUE})
     pods.api.create(f"/api/v1/namespaces/{pods.namespace}/pods", pod)
     pods.kubelet.set_running(pods.namespace, name)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sitelog.core.configmap.configmap import ConfigMap
 from sitelog.core.configmap.decide import decide
 from sitelog.core.configmap.outcome import Outcome
-from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import FORBIDDING_ARGUMENT, WORKER_MODULE
 from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.policy import LogStreaming, Mode, Policy
 from sitelog.webhook.job_pod_review import review_pod
@@ -97,7 +97,7 @@ def test_allowing_policies_add_nothing_to_a_prohibition(
     pod, only = review(argv, some, mine), review(argv, deny, mine)
     assert (pod.merge, pod.refusal, pod.decision, pod.policy) == (only.merge, only.refusal, only.decision, only.policy)
     if pod.refusal is None:
-        assert pod.merge["spec"]["containers"][0]["command"][-1] == FORBIDDING_WORD
+        assert pod.merge["spec"]["containers"][0]["command"][-1] == FORBIDDING_ARGUMENT
 
 
 @given(many, labels, argvs)

@@ -138,7 +138,7 @@ BAD = {
     "in a shell": (
         ["sh", "-c", f"python -m {WORKER_MODULE} -n {JOB} -c s"],
         Reason.JOB_ID_MISSING,
-        "no word of its own",
+        "no argument of its own",
     ),
     "nothing": ([], Reason.JOB_ID_MISSING, "start it by NVFlare's launcher"),
 }

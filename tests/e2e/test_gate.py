@@ -12,7 +12,7 @@ from sitelog.core.names import (
     ANNOTATION_UPLOAD,
     ANNOTATION_UPLOAD_REASON,
     CLIENT_MODULE,
-    FORBIDDING_WORD,
+    FORBIDDING_ARGUMENT,
     GATE,
     GATE_FOLDER,
     GATE_INJECTED,
@@ -92,7 +92,7 @@ def test_under_a_prohibition_nothing_of_any_log_leaves_the_site(
 ) -> None:
     declares, raises = site.submit(jobs.ok(streams=True)), site.submit(jobs.raises(errors=3))
     for job_id, taken in ((declares, "Stripped"), (raises, "Clean")):
-        assert job_pod(job_id)["spec"]["containers"][0]["args"][-1] == FORBIDDING_WORD
+        assert job_pod(job_id)["spec"]["containers"][0]["args"][-1] == FORBIDDING_ARGUMENT
         assert decision(cluster, site, job_id) == taken
     assert site.wait_ended(declares) == "FINISHED:COMPLETED"
     assert site.wait_ended(raises) == "FINISHED:EXECUTION_EXCEPTION"

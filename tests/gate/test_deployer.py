@@ -123,13 +123,13 @@ def test_a_second_deployment_of_a_job_replaces_the_first(site: Sites, control_pl
 
 
 @pytest.mark.parametrize(
-    ("word", "namespace"),
+    ("log_streaming", "namespace"),
     [(LogStreaming.ALLOWED, where.ALLOWED), (LogStreaming.FORBIDDEN, where.FORBIDDEN), (None, where.UNGOVERNED)],
 )
-def test_the_policys_word_is_remembered(site: Sites, word: LogStreaming | None, namespace: str) -> None:
+def test_what_the_policy_says_is_remembered(site: Sites, log_streaming: LogStreaming | None, namespace: str) -> None:
     here = site(namespace)
-    assert here.deploy("job-word", {JSON: CONFIGURATION}) is None
-    assert here.words.of("job-word") is word
+    assert here.deploy("job-known", {JSON: CONFIGURATION}) is None
+    assert here.policies.of("job-known") is log_streaming
 
 
 @pytest.mark.parametrize("fail_closed", [True, False], ids=["Fail", "Ignore"])

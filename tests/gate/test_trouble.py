@@ -172,7 +172,7 @@ def test_a_service_account_that_may_create_get_and_update_is_enough(site: Sites,
 
     assert here.deploy("job-rights", {JSON: CONFIGURATION}) is None
     assert here.deploy("job-rights", {JSON: CONFIGURATION}) is None
-    assert here.words.allow("job-rights", "site-1") is True
+    assert here.policies.allow("job-rights", "site-1") is True
 
 
 def test_a_token_that_is_not_valid(site: Sites, control_plane: ControlPlane, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from sitelog.core.jobpod.command_line import CommandError
-from sitelog.core.jobpod.container import MOST_CHARACTERS, MOST_CONTAINERS, MOST_WORDS
+from sitelog.core.jobpod.container import MAX_CHARACTERS, MAX_CONTAINERS, MAX_TEXTS
 from sitelog.core.names import CLIENT_MODULE, FORBIDDING_VARIABLE, WORKER_MODULE
 from sitelog.kube.lock import hold_in_pod
 from support.control_plane_api import STRATEGIC_MERGE_PATCH, ApiError, Json
@@ -226,7 +226,7 @@ def test_what_is_too_large_is_kept_out_and_costs_others_nothing(
 ) -> None:
     admit, admit_free = admitter(installation, prohibited), admitter(installation, free)
     many = pod_of({})
-    many["spec"]["containers"] = [{"name": f"c{number}", "image": "none"} for number in range(MOST_CONTAINERS + 1)]
+    many["spec"]["containers"] = [{"name": f"c{number}", "image": "none"} for number in range(MAX_CONTAINERS + 1)]
     for pod in (*map(pod_of, TOO_LARGE.values()), many):
         with pytest.raises(CommandError, match="too large"):
             hold_in_pod(pod)
@@ -240,14 +240,14 @@ def test_as_much_as_is_looked_at_is_within_the_api_servers_budget(installation: 
     job = ["python3", *JOB, *HELD]
     for text in ("python -abcdefg -b ", "worker_proces nvflare.private.fed.app.clien", "a"):
         word = (text * 50)[:40]
-        words = [word] * (MOST_WORDS - len(job) - 10)
+        words = [word] * (MAX_TEXTS - len(job) - 10)
         for container in ({"command": ["x", *words]}, {"command": [*job[:3], *words, *job[3:]], "env": [VARIABLE]}):
             assert admit(pod_of(container)), text
-        assert admit(pod_of({"args": [(text * MOST_CHARACTERS)[: MOST_CHARACTERS - 100]]})), text
+        assert admit(pod_of({"args": [(text * MAX_CHARACTERS)[: MAX_CHARACTERS - 100]]})), text
         half = pod_of({})
         half["spec"]["containers"] = [
             {"name": f"c{number}", "image": "none", "command": [*job[:3], word * 10, *job[3:]], "env": [VARIABLE]}
-            for number in range(MOST_CONTAINERS - 20)
+            for number in range(MAX_CONTAINERS - 20)
         ]
         assert admit(half), text
 

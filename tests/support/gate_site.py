@@ -12,9 +12,9 @@ from nvflare.fuel.utils.zip_utils import zip_directory_to_bytes
 
 from sitelog.core.policy.policy import LogStreaming
 from sitelog.gate import deployer
+from sitelog.gate.job_policies import JobPolicies
 from sitelog.gate.publisher import Publisher
 from sitelog.gate.settings import Settings
-from sitelog.gate.word import Words
 from support.control_plane import ControlPlane
 
 CLIENT = "site-1"
@@ -29,12 +29,12 @@ class GatedSite:
 
     workspace: Workspace
     settings: Settings
-    words: Words
+    policies: JobPolicies
 
     @property
     def gate(self) -> deployer.Gate:
         """The gate alone, without NVFlare's deployer before it."""
-        return deployer.Gate(Publisher(self.settings), self.words, self.settings)
+        return deployer.Gate(Publisher(self.settings), self.policies, self.settings)
 
     def deploy(self, job_id: str, files: Mapping[str, str | bytes], context: FLContext | None = None) -> str | None:
         """Zip an app with these files and deploy it as NVFlare's engine does."""
@@ -70,8 +70,8 @@ def make_site(
     for folder in ("startup", "local"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     settings = Settings(namespace, fail_closed=fail_closed, timeout=timeout, kubeconfig=str(kubeconfig))
-    words = Words(Publisher(settings).log_streaming, fail_closed=fail_closed)
-    return GatedSite(Workspace(str(root), site_name=CLIENT), settings, words)
+    policies = JobPolicies(Publisher(settings).log_streaming, fail_closed=fail_closed)
+    return GatedSite(Workspace(str(root), site_name=CLIENT), settings, policies)
 
 
 def published(control_plane: ControlPlane, namespace: str) -> list[dict[str, Any]]:
@@ -81,9 +81,9 @@ def published(control_plane: ControlPlane, namespace: str) -> list[dict[str, Any
     return items
 
 
-def stamp(control_plane: ControlPlane, configmap: Mapping[str, Any], word: LogStreaming | None) -> None:
-    """Give a published ConfigMap another word, as the controller does when a policy changes."""
+def annotate(control_plane: ControlPlane, configmap: Mapping[str, Any], log_streaming: LogStreaming | None) -> None:
+    """Give a published ConfigMap another log streaming, as the controller does when a policy changes."""
     metadata = configmap["metadata"]
     path = f"/api/v1/namespaces/{metadata['namespace']}/configmaps/{metadata['name']}"
-    annotations = {"sitelog.dev/log-streaming": word.value if word else None}
+    annotations = {"sitelog.dev/log-streaming": log_streaming.value if log_streaming else None}
     control_plane.api.patch(path, {"metadata": {"annotations": annotations}})

@@ -45,8 +45,8 @@ class StandIn:
     def __enter__(self) -> Self:
         for namespace in NAMESPACES:
             self._make("/api/v1/namespaces", {"metadata": {"name": namespace}})
-        self._mutate(ALLOWED, _stamp("Declared", "'Allowed'", "StreamerDeclared"))
-        self._mutate(FORBIDDEN, _stamp("Stripped", "'Forbidden'", "StreamerStripped"), _replace_content())
+        self._mutate(ALLOWED, _provenance("Declared", "'Allowed'", "StreamerDeclared"))
+        self._mutate(FORBIDDEN, _provenance("Stripped", "'Forbidden'", "StreamerStripped"), _replace_content())
         self._mutate(
             EXTRA, _patch('JSONPatch{op: "add", path: "/data/config_fed_client.conf", value: "components=[]"}')
         )
@@ -56,7 +56,7 @@ class StandIn:
                 'JSONPatch{op: "add", path: "/data/other", value: "x"}', _per_key('JSONPatch{op: "remove", path: %s}')
             ),
         )
-        self._mutate(PER_JOB, _stamp("Clean", f"({_SAYS % 'Forbidden'}) ? 'Forbidden' : 'Allowed'", "NoStreamer"))
+        self._mutate(PER_JOB, _provenance("Clean", f"({_SAYS % 'Forbidden'}) ? 'Forbidden' : 'Allowed'", "NoStreamer"))
         self._refuse(REFUSED, _CARRIES)
         self._refuse(PER_JOB, _SAYS % "Refused")
         self._break_webhook()
@@ -129,10 +129,10 @@ def _only(namespace: str) -> dict[str, Any]:
     return {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
 
 
-def _stamp(decision: str, word: str, reason: str) -> dict[str, Any]:
-    """Set the stamp; `word` is an expression."""
+def _provenance(decision: str, log_streaming: str, reason: str) -> dict[str, Any]:
+    """Set the provenance; `log_streaming` is an expression."""
     stamps = {
-        "sitelog.dev/log-streaming": word,
+        "sitelog.dev/log-streaming": log_streaming,
         "sitelog.dev/reason": f"'{reason}'",
         "sitelog.dev/policy": "'stand-in/hospital'",
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sitelog.core.names import FORBIDDING_VALUE, FORBIDDING_VARIABLE, FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import FORBIDDING_ARGUMENT, FORBIDDING_VALUE, FORBIDDING_VARIABLE, WORKER_MODULE
 from support.control_plane_api import Json
 from support.started import LIBRARY
 
@@ -17,7 +17,7 @@ FILE = f"{LIBRARY}/{WORKER_MODULE.replace('.', '/')}.py"
 FOLDER = FILE.rpartition("/")[0]
 REQUIRED = ["-m", "ws", "-w", "ws/startup", "-t", "t", "-ts", "s", "-d", "d", "-n", "job", "-c", "site-1"]
 REQUIRED += ["-g", "server:8002", "-scheme", "http", "-p", "stcp://site-1:8102", "-s", "fed_client.json"]
-HELD = [*REQUIRED, "--set", "a=b", FORBIDDING_WORD]
+HELD = [*REQUIRED, "--set", "a=b", FORBIDDING_ARGUMENT]
 VARIABLE = {"name": FORBIDDING_VARIABLE, "value": FORBIDDING_VALUE}
 STREAM = "allow_log_streaming=true"
 # Variables whose value the manifest does not have.
@@ -60,8 +60,8 @@ modules = st.sampled_from(
 )
 last_words = st.sampled_from(
     [
-        FORBIDDING_WORD,
-        FORBIDDING_WORD,
+        FORBIDDING_ARGUMENT,
+        FORBIDDING_ARGUMENT,
         STREAM,
         "",
         "x=y",
@@ -74,7 +74,7 @@ last_words = st.sampled_from(
     ]
 )
 endings = st.one_of(
-    st.just(["--set", FORBIDDING_WORD]),
+    st.just(["--set", FORBIDDING_ARGUMENT]),
     st.lists(last_words, max_size=4).map(lambda words: ["--set", *words]),
     st.sampled_from(
         [[f"--set={STREAM}"], ["--se", STREAM], [f"--se={STREAM}"], ["$(OPTION)", STREAM], ["--local_rank", "1"]]

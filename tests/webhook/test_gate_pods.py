@@ -182,8 +182,11 @@ def test_what_cannot_have_it_runs_as_it_is_and_its_owner_is_told(
     line = f"exec python3 -m {CLIENT_MODULE} -m /ws"
     elsewhere = [{"name": "workspace", "mountPath": GATE_FOLDER}]
     cases = {
-        "shell": ({"command": ["sh", "-c"], "args": [line]}, "the module is no word of its own on its command line"),
-        "glued": ({"command": ["python3", f"-m{CLIENT_MODULE}"]}, "the module is no word of its own"),
+        "shell": (
+            {"command": ["sh", "-c"], "args": [line]},
+            "the module is no argument of its own on its command line",
+        ),
+        "glued": ({"command": ["python3", f"-m{CLIENT_MODULE}"]}, "the module is no argument of its own"),
         "script": ({"command": ["run.py"], "args": [CLIENT_MODULE]}, "-m does not stand before the module"),
         "mounted": ({"volumeMounts": elsewhere}, f"its container site-1 mounts something else at {GATE_FOLDER}"),
     }

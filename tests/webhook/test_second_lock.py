@@ -8,9 +8,9 @@ import pytest
 
 from sitelog.core.names import (
     FINALIZER_ERROR_LOG,
+    FORBIDDING_ARGUMENT,
     FORBIDDING_VALUE,
     FORBIDDING_VARIABLE,
-    FORBIDDING_WORD,
     SIDECAR,
     WORKER_MODULE,
 )
@@ -60,7 +60,7 @@ def test_a_launched_pod_gets_word_and_variable_and_nothing_else_changes(
         assert stored is not None, said
         assert "Warning" not in said
         (after,) = stored["spec"]["containers"]
-        assert argv(after) == [*argv(before), FORBIDDING_WORD]
+        assert argv(after) == [*argv(before), FORBIDDING_ARGUMENT]
         assert after["env"] == [*before["env"], VARIABLE]
         same = {**before, "volumeMounts": after["volumeMounts"], "env": after["env"]}
         assert {**after, "args": before["args"]} == {**after, **same}
@@ -74,16 +74,16 @@ def test_every_form_in_which_a_job_is_started(installation: Installation, namesp
     rest, words = args[:where], args[where:]
     python = ["/usr/local/bin/python3"]
     forms = {
-        "command": ([*python, *args], [], [*args, FORBIDDING_WORD]),
-        "image": ([], args, [*args, FORBIDDING_WORD]),
-        "unset": (python, rest, [*rest, "--set", FORBIDDING_WORD]),
-        "behind": (python, [*args, "--local_rank", "0"], [*args, "--local_rank", "0", *words, FORBIDDING_WORD]),
+        "command": ([*python, *args], [], [*args, FORBIDDING_ARGUMENT]),
+        "image": ([], args, [*args, FORBIDDING_ARGUMENT]),
+        "unset": (python, rest, [*rest, "--set", FORBIDDING_ARGUMENT]),
+        "behind": (python, [*args, "--local_rank", "0"], [*args, "--local_rank", "0", *words, FORBIDDING_ARGUMENT]),
         "overridden": (
             python,
-            [*args, FORBIDDING_WORD, "allow_log_streaming=true"],
-            [*args, FORBIDDING_WORD, "allow_log_streaming=true", FORBIDDING_WORD],
+            [*args, FORBIDDING_ARGUMENT, "allow_log_streaming=true"],
+            [*args, FORBIDDING_ARGUMENT, "allow_log_streaming=true", FORBIDDING_ARGUMENT],
         ),
-        "has": (python, [*args, FORBIDDING_WORD], [*args, FORBIDDING_WORD]),
+        "has": (python, [*args, FORBIDDING_ARGUMENT], [*args, FORBIDDING_ARGUMENT]),
     }
     for name, (command, given, expected) in forms.items():
         stored, said = create(installation, namespace, with_words(name, command, given))
@@ -110,22 +110,22 @@ def test_every_container_that_runs_a_job(installation: Installation, namespace: 
         found = [*stored["spec"]["containers"], *stored["spec"].get("initContainers", [])]
         for container in found:
             is_job = WORKER_MODULE in argv(container)
-            assert argv(container) == ([*argv(job), FORBIDDING_WORD] if is_job else other["command"]), name
+            assert argv(container) == ([*argv(job), FORBIDDING_ARGUMENT] if is_job else other["command"]), name
             assert (VARIABLE in container.get("env", [])) is is_job, name
         assert stored["metadata"]["labels"]["sitelog.dev/client"] == "site-1"
 
 
 def test_what_cannot_have_the_word_is_kept_out(installation: Installation, namespace: str) -> None:
     installation.policy(namespace, logStreaming="Forbidden")
-    line = f"exec python3 -m {WORKER_MODULE} -n job -c site-1 --set a=b {FORBIDDING_WORD}"
+    line = f"exec python3 -m {WORKER_MODULE} -n job -c site-1 --set a=b {FORBIDDING_ARGUMENT}"
     cases = {
         "shell": (["sh", "-c"], [line], "more than python, its plain options and -m stand before"),
         "pretends": (
             ["sh", "-c", line, WORKER_MODULE],
-            ["--set", FORBIDDING_WORD],
+            ["--set", FORBIDDING_ARGUMENT],
             "more than python, its plain options and -m stand before",
         ),
-        "environment": (["python3"], [*job_args("x"), "$(MORE)"], "Kubernetes would put another word in for $(...)"),
+        "environment": (["python3"], [*job_args("x"), "$(MORE)"], "Kubernetes would put another value in for $(...)"),
     }
     for name, (command, args, why) in cases.items():
         stored, said = create(installation, namespace, with_words(name, command, args))
@@ -177,7 +177,7 @@ def test_a_pod_whose_error_log_is_wanted_gets_both_locks_and_the_sidecar() -> No
     review = review_pod(pod, Policies("root", (policy,)))
     assert review.refusal is None
     (container,) = review.merge["spec"]["containers"]
-    assert argv(container)[-1] == FORBIDDING_WORD
+    assert argv(container)[-1] == FORBIDDING_ARGUMENT
     assert container["env"][-1] == VARIABLE
     (sidecar,) = review.merge["spec"]["initContainers"]
     assert sidecar["name"] == SIDECAR

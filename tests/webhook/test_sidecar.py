@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sitelog.core.names import FINALIZER_ERROR_LOG, FORBIDDING_WORD, SIDECAR
+from sitelog.core.names import FINALIZER_ERROR_LOG, FORBIDDING_ARGUMENT, SIDECAR
 from sitelog.kube.sidecar import sidecar
 from support.control_plane_api import Json
 from support.installation import Installation
@@ -83,7 +83,7 @@ def test_where_only_the_error_log_may_leave_it_gets_the_word_too(installation: I
     assert finalizers(stored) == [FINALIZER_ERROR_LOG]
     assert init_names(stored) == ["first", SIDECAR]
     for container in (stored["spec"]["initContainers"][0], stored["spec"]["containers"][0]):
-        assert container["args"][-1] == FORBIDDING_WORD
+        assert container["args"][-1] == FORBIDDING_ARGUMENT
 
 
 def test_where_the_containers_output_is_enough_it_is_held_only(installation: Installation, namespace: str) -> None:

@@ -8,7 +8,7 @@ the two.
 (object.spec.containers + object.spec.?initContainers.orValue([]))
 {{- end }}
 
-{{/* The words of a container c: of its command line, of its hooks and probes. */}}
+{{/* The command lines of a container c: its own, and those of its hooks and probes. */}}
 {{- define "sitelog.pods.commands" -}}
 ([c.?command.orValue([]) + c.?args.orValue([])]
 + [c.?lifecycle.?postStart, c.?lifecycle.?preStop, c.?livenessProbe, c.?readinessProbe, c.?startupProbe]
@@ -17,20 +17,20 @@ the two.
 
 {{/*
 Its texts t: 0 the command line, 1 to 5 the hooks and probes, 6 the values of the environment and the working directory. Each
-word ends in a newline, and has no other.
+part ends in a newline, and has no other.
 */}}
 {{- define "sitelog.pods.texts" -}}
 ({{ include "sitelog.pods.commands" . }} + [c.?env.orValue([]).map(v, v.?value.orValue('')) + [c.?workingDir.orValue('')]])
-.map(words, (words.map(word, word.replace('\n', ' ')) + ['']).join('\n'))
+.map(parts, (parts.map(part, part.replace('\n', ' ')) + ['']).join('\n'))
 {{- end }}
 
 {{/*
-Whether containers are few and small enough to be looked at. They are counted before a word is touched: for a pod of 20,000
-words the API server took seconds, in namespaces of others too.
+Whether containers are few and small enough to be looked at. They are counted before a text is read: for a pod of 20,000
+texts the API server took seconds, in namespaces of others too.
 */}}
 {{- define "sitelog.pods.small" -}}
 (size({{ . }}) <= 50
-&& {{ . }}.map(c, {{ include "sitelog.pods.commands" . }}.map(words, size(words)).sum() + size(c.?env.orValue([])) + 1)
+&& {{ . }}.map(c, {{ include "sitelog.pods.commands" . }}.map(parts, size(parts)).sum() + size(c.?env.orValue([])) + 1)
 .sum() <= 1000
 && {{ . }}.map(c, size({{ include "sitelog.pods.texts" . }}.join(''))).sum() <= 50000)
 {{- end }}
@@ -59,7 +59,7 @@ matches(r'^[^\n]*\$\(|(^|\n)([^\n]*/)?(python|pypy)[^\n/$]*\n(-[^\n$]*\n|-[^\n$]
 [t[1], t[2], t[3], t[4], t[5]].exists(hook, hook.{{ include "sitelog.pods.hidesProgram" . }})
 {{- end }}
 
-{{/* A job's command line: an interpreter, its plain options and the module; and all of it, the last --set with the word. */}}
+{{/* A job's command line: an interpreter, its plain options and the module; and all of it, the last --set with the argument. */}}
 {{- define "sitelog.pods.startsJob" -}}
 (([^\n$]*/)?python[0-9.]*\n)?(-[BEIOPRSbdqsuv]+\n|-[WX]\n?[0-9A-Za-z_:=]+\n)*-m\nnvflare\.private\.fed\.app\.client\.worker_process\n
 {{- end }}

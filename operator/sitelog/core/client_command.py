@@ -14,11 +14,11 @@ class ClientCommandError(Exception):
 
 def is_client_command(argv: Sequence[str]) -> bool:
     """Whether a container with this command line runs NVFlare's client without the gate, by itself or by a shell."""
-    return any(CLIENT_MODULE in word for word in argv)
+    return any(CLIENT_MODULE in argument for argument in argv)
 
 
 def through_gate(command: Sequence[str], args: Sequence[str], folder: str) -> tuple[list[str], list[str]]:
-    """Let Python run a folder in the place of NVFlare's module; every other word stays.
+    """Let Python run a folder in the place of NVFlare's module; every other argument stays.
 
     A folder, and not a module that PYTHONPATH leads to: a pod that sets the variable takes away what the image, or a
     ConfigMap that the pod names, says in it.
@@ -31,15 +31,15 @@ def through_gate(command: Sequence[str], args: Sequence[str], folder: str) -> tu
     Raises
     ------
     ClientCommandError
-        It is started in another way than by `-m` and the module as two words.
+        It is started in another way than by `-m` and the module as two arguments.
     """
     argv = [*command, *args]
-    if any(CLIENT_MODULE in word and word != CLIENT_MODULE for word in argv):
-        raise ClientCommandError("the module is no word of its own on its command line")
+    if any(CLIENT_MODULE in argument and argument != CLIENT_MODULE for argument in argv):
+        raise ClientCommandError("the module is no argument of its own on its command line")
     where = next((i for i, pair in enumerate(pairwise(argv)) if pair == (_MODULE_OPTION, CLIENT_MODULE)), None)
     if where is None:
         raise ClientCommandError(f"{_MODULE_OPTION} does not stand before the module on its command line")
     # The folder takes the module's place, so that the border between command and args stays where it was.
-    words: list[str | None] = [*argv[:where], None, folder, *argv[where + 2 :]]
-    first, rest = words[: len(command)], words[len(command) :]
-    return [word for word in first if word is not None], [word for word in rest if word is not None]
+    changed: list[str | None] = [*argv[:where], None, folder, *argv[where + 2 :]]
+    first, rest = changed[: len(command)], changed[len(command) :]
+    return [one for one in first if one is not None], [one for one in rest if one is not None]

@@ -20,7 +20,7 @@ LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"  # Kubernetes' own, on each
 # --- finalizers ---------------------------------------------------------------------------------------------------
 FINALIZER_ERROR_LOG = f"{GROUP}/error-log"  # on a job pod until its error log is captured, or known not to be wanted
 
-# --- annotations: raw values and longer words ---------------------------------------------------------------------
+# --- annotations: raw values and longer texts ---------------------------------------------------------------------
 ANNOTATION_POLICY = f"{GROUP}/policy"  # namespace/name of the policy that decided
 ANNOTATION_POLICY_GENERATION = f"{GROUP}/policy-generation"  # its metadata.generation, as text
 ANNOTATION_LOG_STREAMING = f"{GROUP}/log-streaming"  # a LogStreaming, whatever the configuration needed
@@ -59,7 +59,7 @@ GATE_FAILURE_POLICY = "SITELOG_GATE_FAILURE_POLICY"
 GATE_TIMEOUT = "SITELOG_GATE_TIMEOUT"
 CLIENT_MODULE = "nvflare.private.fed.app.client.client_train"  # what a site's FL client runs
 WORKER_MODULE = "nvflare.private.fed.app.client.worker_process"  # what a job pod runs
-FORBIDDING_WORD = "allow_log_streaming=false"  # as the last word of its --set no JobLogStreamer starts
+FORBIDDING_ARGUMENT = "allow_log_streaming=false"  # as the last value of its --set no JobLogStreamer starts
 FORBIDDING_VARIABLE = "NVFLARE_ALLOW_LOG_STREAMING"  # in its environment NVFlare reads the same, last and always
 FORBIDDING_VALUE = "false"
 CONFIG_BASENAME = "config_fed_client"  # a job ConfigMap carries it with one of NVFlare's extensions

@@ -4,7 +4,7 @@ import os
 import runpy
 import sys
 
-from . import deployer, settings, word
+from . import deployer, job_policies, settings
 from .publisher import Publisher
 
 CLIENT_TRAIN = "nvflare.private.fed.app.client.client_train"
@@ -17,9 +17,9 @@ def main() -> None:
     except settings.SettingsError as error:
         sys.exit(f"sitelog.gate: {error}")
     publisher = Publisher(chosen)
-    words = word.Words(publisher.log_streaming, fail_closed=chosen.fail_closed)
-    word.install(words)
-    deployer.install(deployer.Gate(publisher, words, chosen))
+    policies = job_policies.JobPolicies(publisher.log_streaming, fail_closed=chosen.fail_closed)
+    job_policies.install(policies)
+    deployer.install(deployer.Gate(publisher, policies, chosen))
     runpy.run_module(CLIENT_TRAIN, run_name="__main__", alter_sys=True)
 
 

@@ -15,9 +15,9 @@ from nvflare.private.fed.client import client_engine
 from nvflare.private.fed.utils.app_deployer import AppDeployer
 
 from . import LOGGER
+from .job_policies import JobPolicies
 from .publisher import PolicyRefusedError, PolicyUnavailableError, Publisher
 from .settings import FAILURE_POLICY, Settings
-from .word import Words
 
 logger = logging.getLogger(LOGGER)
 
@@ -25,9 +25,9 @@ logger = logging.getLogger(LOGGER)
 class Gate:
     """What happens to a deployed app between NVFlare's deployer and the answer to the FL server."""
 
-    def __init__(self, publisher: Publisher, words: Words, settings: Settings) -> None:
+    def __init__(self, publisher: Publisher, policies: JobPolicies, settings: Settings) -> None:
         self._publisher = publisher
-        self._words = words
+        self._policies = policies
         self._settings = settings
 
     def check(self, job_id: str, client_name: str, configuration: Path) -> str:
@@ -68,7 +68,7 @@ class Gate:
         answer = self._publisher.publish(job_id, client_name, file.name, before)
         if answer.content != before:
             replace_content(file, answer.content)
-        self._words.remember(job_id, answer.log_streaming)
+        self._policies.remember(job_id, answer.log_streaming)
         logger.info(
             "job %s at %s: %s, reason %s, policy %s",
             job_id,

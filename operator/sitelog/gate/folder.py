@@ -1,6 +1,6 @@
 """The program of the folder that `sitelog install-gate` makes: `python FOLDER`, with client_train's arguments.
 
-It is copied there as `__main__.py`, and goes on as `python -m sitelog.gate` would, without a word in PYTHONPATH.
+It is copied there as `__main__.py`, and goes on as `python -m sitelog.gate` would, with nothing in PYTHONPATH.
 """
 
 import os

@@ -22,7 +22,9 @@ from sitelog.core.policy.policy import LogStreaming
 from .settings import Settings
 
 MAX_BYTES = 1024 * 1024  # what the API server takes in one ConfigMap
-WORD_TIMEOUT = 2.0  # seconds for the question about a job that is already deployed: nothing waits for it but this job
+QUESTION_TIMEOUT_SECONDS = (
+    2.0  # for the question about a job that is already deployed: nothing waits for it but this job
+)
 _PAUSE = 0.25  # seconds between two attempts
 _SHOWN = 600  # characters of an answer that messages show
 _DENIED = ("denied the request", "denied request")  # an admission webhook's refusal, an admission policy's refusal
@@ -46,8 +48,8 @@ class Answer:
     Attributes
     ----------
     content : the configuration that the job must run with.
-    decision, reason, policy : the stamp, empty where no policy governs.
-    log_streaming : the policy's word, None where no policy governs.
+    decision, reason, policy : the provenance, empty where no policy governs.
+    log_streaming : what the policy says, None where no policy governs.
     """
 
     content: bytes
@@ -100,11 +102,11 @@ class Publisher:
         def read() -> Any:
             with self._connect() as api:
                 return CoreV1Api(api).read_namespaced_config_map(
-                    _name(job_id, client_name), self._settings.namespace, _request_timeout=WORD_TIMEOUT
+                    _name(job_id, client_name), self._settings.namespace, _request_timeout=QUESTION_TIMEOUT_SECONDS
                 )
 
         try:
-            return _word(_within(WORD_TIMEOUT, read).metadata.annotations or {})
+            return _log_streaming(_within(QUESTION_TIMEOUT_SECONDS, read).metadata.annotations or {})
         except ApiException as error:
             raise PolicyUnavailableError(_message(error)) from error
         except HTTPError as error:
@@ -230,23 +232,23 @@ def _answer(answered: Any, key: str) -> Answer:
             f"ConfigMap {answered.metadata.namespace}/{answered.metadata.name} came back with the keys "
             f"{sorted(contents)} instead of {key} alone: look for another admission webhook that changes ConfigMaps"
         )
-    stamps = answered.metadata.annotations or {}
+    annotations = answered.metadata.annotations or {}
     return Answer(
         content=contents[key],
         decision=(answered.metadata.labels or {}).get(names.LABEL_DECISION, ""),
-        reason=stamps.get(names.ANNOTATION_REASON, ""),
-        policy=stamps.get(names.ANNOTATION_POLICY, ""),
-        log_streaming=_word(stamps),
+        reason=annotations.get(names.ANNOTATION_REASON, ""),
+        policy=annotations.get(names.ANNOTATION_POLICY, ""),
+        log_streaming=_log_streaming(annotations),
     )
 
 
-def _word(annotations: dict[str, str]) -> LogStreaming | None:
-    word = annotations.get(names.ANNOTATION_LOG_STREAMING)
-    if word is None:
+def _log_streaming(annotations: dict[str, str]) -> LogStreaming | None:
+    value = annotations.get(names.ANNOTATION_LOG_STREAMING)
+    if value is None:
         return None
     try:
-        return LogStreaming(word)
-    except ValueError:  # a word that this gate does not know is no permission
+        return LogStreaming(value)
+    except ValueError:  # a value that this gate does not know is no permission
         return LogStreaming.FORBIDDEN
 
 

@@ -78,7 +78,7 @@ def put_gate_in(body: Mapping[str, Any], *, image: str, policy: str, fail_closed
     ----------
     image : Sitelog's own.
     policy : the one that asks for the gate, `namespace/name`.
-    fail_closed : whether jobs must not run while the gate cannot ask; a container's own word on that stays.
+    fail_closed : whether jobs must not run while the gate cannot ask; a container's own setting of that stays.
 
     Raises
     ------

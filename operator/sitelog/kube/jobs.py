@@ -220,10 +220,10 @@ def parse_upload_job(body: Mapping[str, Any]) -> UploadJob:
 def _told(spec: Mapping[str, Any]) -> Identity:
     """Read whose log the uploader will send; nobody's where the Job is not one of ours."""
     containers = spec["template"]["spec"]["containers"]
-    words = [*(containers[0].get("command") or ()), *(containers[0].get("args") or ())]
+    argv = [*(containers[0].get("command") or ()), *(containers[0].get("args") or ())]
 
     def one(option: str) -> str:
-        found = [word.removeprefix(f"{option}=") for word in words if word.startswith(option)]
+        found = [one.removeprefix(f"{option}=") for one in argv if one.startswith(option)]
         return found[0] if len(found) == 1 else ""
 
     return Identity(one("--job-id"), one("--client-name")) if len(containers) == 1 else Identity("", "")

@@ -53,11 +53,11 @@ def _hooks(container: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _with(container: Mapping[str, Any], held: Container) -> dict[str, Any]:
-    """Give a container as it is held: its words, and its environment with the variable."""
+    """Give a container as it is held: its command line, and its environment with the variable."""
     changed = dict(container)
-    for key, words in (("command", held.command), ("args", held.args)):
-        if words:
-            changed[key] = list(words)
+    for key, argv in (("command", held.command), ("args", held.args)):
+        if argv:
+            changed[key] = list(argv)
     before = container.get("env") or []
     if _parse(container).environment != held.environment:
         kept = [each for each in before if not is_forbidding_variable(each["name"])]

@@ -13,7 +13,7 @@ from sitelog.core.policy.policy import LogStreaming, Mode, Policy
 
 from .policy_spec import SpecError, parse_spec
 
-_PROHIBITING = {word.value: word for word in LogStreaming if word.prohibits_streamer}
+_PROHIBITING = {each.value: each for each in LogStreaming if each.prohibits_streamer}
 
 
 class PolicyError(Exception):
@@ -57,10 +57,10 @@ def parse_policy(body: Mapping[str, Any], *, default_namespace: str = "") -> Pol
 def _fallback(base: Policy, spec: Any) -> Policy | None:
     """Keep the prohibition of a policy that cannot be read otherwise, with the widest selector: it fails closed.
 
-    Without a word that prohibits there is nothing to keep: a site that allows is not stopped.
+    Without a value that prohibits there is nothing to keep: a site that allows is not stopped.
     """
-    word = spec.get("logStreaming") if isinstance(spec, Mapping) else None
-    if not isinstance(word, str) or word not in _PROHIBITING:
+    value = spec.get("logStreaming") if isinstance(spec, Mapping) else None
+    if not isinstance(value, str) or value not in _PROHIBITING:
         return None
     mode = Mode.DRY_RUN if spec.get("mode") == Mode.DRY_RUN.value else Mode.ENFORCE
-    return replace(base, log_streaming=_PROHIBITING[word], mode=mode)
+    return replace(base, log_streaming=_PROHIBITING[value], mode=mode)

@@ -56,7 +56,11 @@ def _file(argv: list[str]) -> str:
     except CommandError:
         return ""
     plain = options.job_id not in ("", ".", "..") and "/" not in options.job_id
-    if not plain or not posixpath.isabs(options.workspace) or any("$" in word for word in (argv[0], options.workspace)):
+    if (
+        not plain
+        or not posixpath.isabs(options.workspace)
+        or any("$" in argument for argument in (argv[0], options.workspace))
+    ):
         return ""
     return posixpath.join(posixpath.normpath(options.workspace), options.job_id, FILE_NAME)
 

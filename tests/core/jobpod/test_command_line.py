@@ -15,13 +15,13 @@ from nvflare.fuel.utils.config_service import ConfigService
 from sitelog.core.jobpod.command_line import (
     CommandError,
     forbid_streaming,
-    has_forbidding_word,
+    has_forbidding_argument,
     is_job_command,
     worker_options,
 )
 from sitelog.core.jobpod.container import Container, Variable
 from sitelog.core.jobpod.lock import may_stream
-from sitelog.core.names import FORBIDDING_VALUE, FORBIDDING_VARIABLE, FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import FORBIDDING_ARGUMENT, FORBIDDING_VALUE, FORBIDDING_VARIABLE, WORKER_MODULE
 from support import started
 from support.hypothesis_profiles import at_least
 from support.launched_pod import launched_pod
@@ -64,7 +64,9 @@ def others(options: argparse.Namespace) -> str:
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 words = st.one_of(
-    st.sampled_from([FORBIDDING_WORD, "allow_log_streaming=true", "allow_log_streaming", " allow_log_streaming =1"]),
+    st.sampled_from(
+        [FORBIDDING_ARGUMENT, "allow_log_streaming=true", "allow_log_streaming", " allow_log_streaming =1"]
+    ),
     st.sampled_from(["uid=site-1", "a=b=c", "a=-1", "a=0.5", "a=nan", "", "-1", "-x y=1", "--", "$(OPTION)", "a=\nb"]),
     texts,
     texts.map("allow_log_streaming={}".format),
@@ -110,13 +112,13 @@ def test_nvflare_reads_the_word_and_all_the_rest_as_before(container: tuple[list
     assert (options_read.job_id, options_read.client_name) == (after.job_id, after.client_name)
     assert forbid_streaming(command, args) == (command, args)
     assert not not_held([*command, *args])
-    assert has_forbidding_word([*command, *args])
+    assert has_forbidding_argument([*command, *args])
 
 
 @at_least(300)
 @given(containers())
 def test_what_is_held_to_have_the_word_does_not_stream(container: tuple[list[str], list[str]]) -> None:
-    argv = [*container[0], *container[1], *SET, FORBIDDING_WORD]
+    argv = [*container[0], *container[1], *SET, FORBIDDING_ARGUMENT]
     found = parsed(argv)
     if found is not None and not not_held(argv):
         assert not streams(found)
@@ -125,18 +127,18 @@ def test_what_is_held_to_have_the_word_does_not_stream(container: tuple[list[str
 @pytest.mark.parametrize(
     ("command", "args", "expected"),
     [
-        (["python3"], [*START[1:], *SET], [*START, *SET, FORBIDDING_WORD]),
-        (START, [], [*START, "--set", FORBIDDING_WORD]),
-        ([*START, *SET], [], [*START, *SET, FORBIDDING_WORD]),
-        ([], [*START, *SET, "--local_rank", "0"], [*START, *SET, "--local_rank", "0", *SET, FORBIDDING_WORD]),
-        (START, ["--set=a=b"], [*START, "--set=a=b", "--set", "a=b", FORBIDDING_WORD]),
-        (START, ["--se", "a=b"], [*START, "--se", "a=b", "--set", "a=b", FORBIDDING_WORD]),
+        (["python3"], [*START[1:], *SET], [*START, *SET, FORBIDDING_ARGUMENT]),
+        (START, [], [*START, "--set", FORBIDDING_ARGUMENT]),
+        ([*START, *SET], [], [*START, *SET, FORBIDDING_ARGUMENT]),
+        ([], [*START, *SET, "--local_rank", "0"], [*START, *SET, "--local_rank", "0", *SET, FORBIDDING_ARGUMENT]),
+        (START, ["--set=a=b"], [*START, "--set=a=b", "--set", "a=b", FORBIDDING_ARGUMENT]),
+        (START, ["--se", "a=b"], [*START, "--se", "a=b", "--set", "a=b", FORBIDDING_ARGUMENT]),
         (
             START,
-            [*SET, FORBIDDING_WORD, "allow_log_streaming=true"],
-            [*START, *SET, FORBIDDING_WORD, "allow_log_streaming=true", FORBIDDING_WORD],
+            [*SET, FORBIDDING_ARGUMENT, "allow_log_streaming=true"],
+            [*START, *SET, FORBIDDING_ARGUMENT, "allow_log_streaming=true", FORBIDDING_ARGUMENT],
         ),
-        (START, [*SET, FORBIDDING_WORD], [*START, *SET, FORBIDDING_WORD]),
+        (START, [*SET, FORBIDDING_ARGUMENT], [*START, *SET, FORBIDDING_ARGUMENT]),
     ],
     ids=["launcher", "no set", "command", "options behind", "equals", "abbreviated", "overridden", "has it"],
 )
@@ -152,10 +154,10 @@ def test_the_word_goes_where_it_counts(command: list[str], args: list[str], expe
         (["sh", "-c", f"python3 -m {WORKER_MODULE} --set a=b"], BEFORE),
         (["sh", "-c", f"python3 -m {WORKER_MODULE}", WORKER_MODULE, *SET], BEFORE),
         ([f"python3 -m{WORKER_MODULE}", *SET], BEFORE),
-        ([*START, *SET, "$(MORE)"], r"Kubernetes would put another word in for $(...) after --set"),
-        ([*START, "--set=-x"], "a word after --set begins with -"),
+        ([*START, *SET, "$(MORE)"], r"Kubernetes would put another value in for $(...) after --set"),
+        ([*START, "--set=-x"], "a value after --set begins with -"),
         (
-            ["sh", "-c", f"python3 -m {WORKER_MODULE}", WORKER_MODULE, "--set", FORBIDDING_WORD],
+            ["sh", "-c", f"python3 -m {WORKER_MODULE}", WORKER_MODULE, "--set", FORBIDDING_ARGUMENT],
             BEFORE,
         ),
         ([*START, "-n"], "argument --job_id/-n: expected one argument"),
@@ -178,7 +180,7 @@ def test_other_containers_cannot_stream() -> None:
 def test_the_launchers_own_pod(tmp_path: Path) -> None:
     (container,) = launched_pod(tmp_path, "4711", "site-1")["spec"]["containers"]
     command, args = forbid_streaming(container["command"], container["args"])
-    assert (command, args) == (container["command"], [*container["args"], FORBIDDING_WORD])
+    assert (command, args) == (container["command"], [*container["args"], FORBIDDING_ARGUMENT])
     credentials = ["-t", "t", "-ts", "s", "-d", "d"]  # the pod has them in its environment
     before, after = (parsed([*START, *credentials, *words[3:]]) for words in (container["args"], args))
     assert before is not None

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from sitelog.core.jobpod.command_line import CommandError
-from sitelog.core.jobpod.container import MOST_CHARACTERS, MOST_CONTAINERS, MOST_WORDS, Container, Variable
+from sitelog.core.jobpod.container import MAX_CHARACTERS, MAX_CONTAINERS, MAX_TEXTS, Container, Variable
 from sitelog.core.jobpod.lock import hold_pod, may_stream, runs_job
-from sitelog.core.names import CLIENT_MODULE, FORBIDDING_VALUE, FORBIDDING_VARIABLE, FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import CLIENT_MODULE, FORBIDDING_ARGUMENT, FORBIDDING_VALUE, FORBIDDING_VARIABLE, WORKER_MODULE
 
 VARIABLE = Variable(FORBIDDING_VARIABLE, FORBIDDING_VALUE)
 JOB = Container("job", ("python3",), ("-u", "-m", WORKER_MODULE, "-n", "job", "-c", "site-1", "--set", "a=b"))
-HELD = replace(JOB, args=(*JOB.args, FORBIDDING_WORD), environment=(VARIABLE,))
+HELD = replace(JOB, args=(*JOB.args, FORBIDDING_ARGUMENT), environment=(VARIABLE,))
 IDLE = Container("idle", ("sleep", "1"), environment=(Variable("A", "b"),))
 
 
@@ -117,13 +117,13 @@ def test_what_runs_no_job_is_left_alone(argv: tuple[str, ...]) -> None:
 
 
 def test_what_is_too_large_is_not_looked_at() -> None:
-    most = [replace(IDLE, environment=(), directory="", command=("x",) * (MOST_WORDS - 1))]
+    most = [replace(IDLE, environment=(), directory="", command=("x",) * (MAX_TEXTS - 1))]
     assert hold_pod(most)
     for containers in (
-        [replace(most[0], command=("x",) * MOST_WORDS)],
-        [replace(IDLE, command=("x" * MOST_CHARACTERS,))],
-        [IDLE] * (MOST_CONTAINERS + 1),
-        [replace(JOB, args=(*JOB.args, *("x",) * MOST_WORDS))],
+        [replace(most[0], command=("x",) * MAX_TEXTS)],
+        [replace(IDLE, command=("x" * MAX_CHARACTERS,))],
+        [IDLE] * (MAX_CONTAINERS + 1),
+        [replace(JOB, args=(*JOB.args, *("x",) * MAX_TEXTS))],
     ):
         with pytest.raises(CommandError, match="too large"):
             hold_pod(containers)

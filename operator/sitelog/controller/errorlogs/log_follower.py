@@ -154,7 +154,7 @@ class _Follow:
         return Captured(kept, received - len(kept), partial=self._missing())
 
     def _missing(self) -> str | None:
-        """Return why records may be missing of a log without a sidecar's last word, or None.
+        """Return why records may be missing of a log without a sidecar's trailer, or None.
 
         A stream that ends is not yet a log that has ended.
         """

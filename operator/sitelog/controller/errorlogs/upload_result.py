@@ -9,8 +9,8 @@ from sitelog.kube.jobs import CONTAINER, UploadJob
 
 
 def upload_result(job: UploadJob, pods: Sequence[Mapping[str, Any]]) -> tuple[UploadResult, Reason, str]:
-    """Read the result off a finished Job and its pods, the last word of which stands in their termination message."""
-    said = _last_word(pods)
+    """Read the result off a finished Job and the termination messages of its pods."""
+    said = _last_message(pods)
     reason, message = _parsed(said)
     if job.succeeded:
         return UploadResult.UPLOADED, reason or Reason.UPLOADED, message or "the FL server has the error log"
@@ -23,15 +23,15 @@ def upload_result(job: UploadJob, pods: Sequence[Mapping[str, Any]]) -> tuple[Up
     return UploadResult.FAILED, reason, message
 
 
-def _last_word(pods: Sequence[Mapping[str, Any]]) -> str:
+def _last_message(pods: Sequence[Mapping[str, Any]]) -> str:
     """Return the newest termination message of the upload containers."""
-    words: list[tuple[str, str]] = []
+    messages: list[tuple[str, str]] = []
     for pod in pods:
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             ended = (status.get("state") or {}).get("terminated") or {}
             if status.get("name") == CONTAINER and ended.get("message"):
-                words.append((ended.get("finishedAt") or "", ended["message"]))
-    return max(words)[1] if words else ""
+                messages.append((ended.get("finishedAt") or "", ended["message"]))
+    return max(messages)[1] if messages else ""
 
 
 def _parsed(said: str) -> tuple[Reason | None, str]:

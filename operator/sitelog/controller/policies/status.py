@@ -161,15 +161,15 @@ class PolicyStatus:
         if policy.mode is Mode.DRY_RUN:
             return "True", Reason.DRY_RUN, "nothing is changed or refused; warnings and wouldBe tell what would be"
         if over := self._overriding(policy):
-            word = over.log_streaming.value
-            return "True", Reason.OVERRIDDEN, f"SiteLogPolicy {over.key} says {word}, and the stricter word wins"
+            stricter = over.log_streaming.value
+            return "True", Reason.OVERRIDDEN, f"SiteLogPolicy {over.key} says {stricter}, and the stricter policy wins"
         if seen.disagreeing:
             message = f"the site's own resources.json forbids log streaming, which stays: {_some(seen.disagreeing)}"
             return "True", Reason.SITE_FORBIDS, message
         return "True", Reason.IN_FORCE, _in_force(policy)
 
     def _overriding(self, policy: Policy) -> Policy | None:
-        """Return a policy of a stricter word that reaches all or some of the objects that this one governs."""
+        """Return a stricter policy that reaches all or some of the objects that this one governs."""
         reach = {policy.namespace, self._store.governed.root}
         stricter = (
             other
@@ -185,12 +185,12 @@ def _meanwhile(kept: Policy | None) -> str:
     """Say what of a policy that cannot be read is in effective."""
     if kept is None:
         return "until then the policy does not count"
-    word = f"{kept.log_streaming.value} for all objects in mode {kept.mode.value}"
-    return f"until then it is {word}, and nothing else of it counts"
+    rest = f"{kept.log_streaming.value} for all objects in mode {kept.mode.value}"
+    return f"until then it is {rest}, and nothing else of it counts"
 
 
 def _in_force(policy: Policy) -> str:
-    """Say what the policy's word means, so that nobody is surprised by what leaves the site."""
+    """Say what the policy's log streaming means, so that nobody is surprised by what leaves the site."""
     match policy.log_streaming:
         case LogStreaming.ALLOWED:
             file = policy.streamer.log_file_name

@@ -1,7 +1,7 @@
 """Job pods that were running before a prohibition: named in status and Events, and removed where the policy wants it.
 
-A prohibition cannot reach into a running process. What was started without the forbidding word goes on streaming until
-it ends.
+A prohibition cannot reach into a running process. What was started without the forbidding argument goes on streaming
+until it ends.
 """
 
 import logging
@@ -51,7 +51,7 @@ class StillStreaming:
 
     async def _reconcile(self, body: Mapping[str, Any], unstopped: dict[str, list[str]]) -> None:
         pod = parse_pod(body)
-        governed = self._store.governed  # no other pod ever gets the word
+        governed = self._store.governed  # no other pod ever gets the argument
         if not governed.has(pod.namespace) or not pod_may_stream(body):
             return
         effective = self._store.effective(pod.namespace, pod.labels)

@@ -15,7 +15,7 @@ from .configmap import MAX_BYTES, ConfigMap
 from .outcome import Outcome
 from .provenance import provenance
 
-# The one word for a ConfigMap with several configurations: the first of these that occurs.
+# The one decision about a ConfigMap with several configurations: the first of these that occurs.
 _GRAVEST: Final = (
     Decision.REFUSED,
     Decision.UNREADABLE,
@@ -102,5 +102,5 @@ def _verdict(key: str, raw: bytes, policy: Policy, budget: Budget, *, room: int,
 
 
 def _sentence(configmap: ConfigMap, key: str, verdict: Verdict, policy: Policy) -> str:
-    word = f"SiteLogPolicy {policy.key}: log streaming {policy.log_streaming.value}"
-    return f"{configmap}, key {key}: {verdict.message} ({word})"
+    says = f"SiteLogPolicy {policy.key}: log streaming {policy.log_streaming.value}"
+    return f"{configmap}, key {key}: {verdict.message} ({says})"

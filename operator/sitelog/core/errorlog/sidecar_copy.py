@@ -13,7 +13,7 @@ _UNREADABLE: Final = re.compile(rb"\n?\[sitelog: error_log\.txt cannot be read: 
 
 
 def is_finished(end: bytes) -> bool:
-    """Whether the sidecar has said its last word; `end`: the last bytes of its output."""
+    """Whether the sidecar has written its trailer; `end`: the last bytes of its output."""
     return bool(_TRAILER.search(end[-TRAILER_ROOM:]) or _UNREADABLE.search(end[-TRAILER_ROOM:]))
 
 

@@ -19,5 +19,5 @@ def _typed(value: str) -> Any:
         return int(value)
     with suppress(ValueError):
         return float(value)
-    word = value.lower()
-    return True if word in _TRUE else False if word in _FALSE else value
+    lower = value.lower()
+    return True if lower in _TRUE else False if lower in _FALSE else value

@@ -47,7 +47,7 @@ def may_be(text: str, other: str) -> bool:
 def may_name(path: str, name: str) -> bool:
     """Whether a class path may, where the job runs, lead to a class of this name, whatever module it is asked for in.
 
-    A job's own code may carry a class under another path. A class that merely has the word in its name is another.
+    A job's own code may carry a class under another path. A class that merely has the name within its own is another.
     """
     if not is_marked(path):
         return path.endswith("." + name)

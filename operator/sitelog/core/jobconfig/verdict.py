@@ -55,11 +55,11 @@ def judge(
     Parameters
     ----------
     text : the configuration as it is.
-    log_streaming : the word of the policies in force.
+    log_streaming : what the effective policy says.
     parameters : of the streamer to inject.
     form : how the text is written.
-    injected_before : the text carries Sitelog's stamp of an injection, so that an `auto_log_streamer` in it is ours to
-        bring up to date.
+    injected_before : the text carries Sitelog's provenance of an injection, so that an `auto_log_streamer` in it is
+        ours to bring up to date.
     budget : the work that the decision may be.
 
     Raises

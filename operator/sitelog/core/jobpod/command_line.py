@@ -1,4 +1,4 @@
-"""The command line of NVFlare's job process: what it says, and the word that keeps its log streamers still.
+"""The command line of NVFlare's job process: what it says, and the argument that keeps its log streamers still.
 
 The options are those of `nvflare/private/fed/app/client/worker_process.py`, read by the same parser, so that whatever
 form NVFlare takes is understood.
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import FORBIDDING_ARGUMENT, WORKER_MODULE
 
 from .patterns import HOLDS_JOB, STARTS_JOB
 
 _SET: Final = "--set"
-_EXPANDED: Final = "$"  # Kubernetes replaces $(NAME) in a container's words by its environment
+_EXPANDED: Final = "$"  # Kubernetes replaces $(NAME) in a container's arguments by its environment
 _STARTS_JOB: Final = re.compile(STARTS_JOB)
 _HOLDS_JOB: Final = re.compile(HOLDS_JOB)
 
@@ -26,43 +26,44 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What matters of a command line: the job, the client, the workspace, and the words after the last `--set`."""
+    """What matters of a command line: the job, the client, the workspace, and the values of the last `--set`."""
 
     job_id: str
     client_name: str
     workspace: str
-    words: tuple[str, ...]
+    set_values: tuple[str, ...]
 
 
 def is_job_command(argv: Sequence[str]) -> bool:
     """Whether a container with this command line runs NVFlare's job process, by itself or through a shell."""
-    return any(WORKER_MODULE in word for word in argv)
+    return any(WORKER_MODULE in argument for argument in argv)
 
 
-def lines(words: Iterable[str]) -> str:
-    """Give words as the patterns are matched against them: each ends in a newline, and has no other."""
-    return "".join(word.replace("\n", " ") + "\n" for word in words)
+def lines(texts: Iterable[str]) -> str:
+    """Give texts as the patterns are matched against them: each ends in a newline, and has no other."""
+    return "".join(text.replace("\n", " ") + "\n" for text in texts)
 
 
 def worker_options(argv: Sequence[str]) -> WorkerOptions:
-    """Read the options. Only words after the module count: before it `-m` and the like are the interpreter's.
+    """Read the options. Only arguments after the module count: before it `-m` and the like are the interpreter's.
 
     Raises
     ------
     CommandError
         NVFlare's parser refuses them, or the process is started through a shell's own text.
     """
-    words = list(argv)
-    if WORKER_MODULE not in words or any(WORKER_MODULE in word and word != WORKER_MODULE for word in words):
-        raise CommandError("the module is no word of its own")
-    options, _ = _PARSER.parse_known_args(words[words.index(WORKER_MODULE) + 1 :])
+    arguments = list(argv)
+    named = {argument for argument in arguments if WORKER_MODULE in argument}
+    if named != {WORKER_MODULE}:
+        raise CommandError("the module is no argument of its own")
+    options, _ = _PARSER.parse_known_args(arguments[arguments.index(WORKER_MODULE) + 1 :])
     return WorkerOptions(
         options.job_id or "", options.client_name or "", options.workspace or "", tuple(options.set or ())
     )
 
 
 def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Make `allow_log_streaming=false` the last word of the last `--set`: then no JobLogStreamer starts.
+    """Make `allow_log_streaming=false` the last value of the last `--set`: then no JobLogStreamer starts.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[
 
     Returns
     -------
-    The same two with the word; as they are if they have it.
+    The same two with the value; as they are if they have it.
 
     Raises
     ------
@@ -80,28 +81,28 @@ def forbid_streaming(command: Sequence[str], args: Sequence[str]) -> tuple[list[
     argv = [*command, *args]
     if not _STARTS_JOB.match(lines(argv)):
         raise CommandError(f"more than python, its plain options and -m stand before {WORKER_MODULE}")
-    if has_forbidding_word(argv):
+    if has_forbidding_argument(argv):
         return list(command), list(args)
-    words = worker_options(argv).words
-    if any(_EXPANDED in word for word in words):
-        raise CommandError("Kubernetes would put another word in for $(...) after --set")
-    if any(word.startswith("-") for word in words):
-        raise CommandError("a word after --set begins with -")
-    more = [FORBIDDING_WORD] if _ends_in_set(argv) else [_SET, *words, FORBIDDING_WORD]
+    values = worker_options(argv).set_values
+    if any(_EXPANDED in value for value in values):
+        raise CommandError("Kubernetes would put another value in for $(...) after --set")
+    if any(value.startswith("-") for value in values):
+        raise CommandError("a value after --set begins with -")
+    more = [FORBIDDING_ARGUMENT] if _ends_in_set(argv) else [_SET, *values, FORBIDDING_ARGUMENT]
     return (list(command), [*args, *more]) if args else ([*command, *more], [])
 
 
-def has_forbidding_word(argv: Sequence[str]) -> bool:
-    """Whether the word stands where it counts: at the very end and after `--set`, as the API server asks."""
+def has_forbidding_argument(argv: Sequence[str]) -> bool:
+    """Whether the argument stands where it counts: at the very end and after `--set`, as the API server asks."""
     return bool(_HOLDS_JOB.fullmatch(lines(argv)))
 
 
 def _ends_in_set(argv: Sequence[str]) -> bool:
-    """Whether nothing but plain words follows the last `--set`: no option, and none that Kubernetes puts in."""
+    """Whether nothing but plain values follows the last `--set`: no option, and none that Kubernetes puts in."""
     if _SET not in argv:
         return False
     last = len(argv) - 1 - list(reversed(argv)).index(_SET)
-    return not any(word.startswith("-") or _EXPANDED in word for word in argv[last + 1 :])
+    return not any(value.startswith("-") or _EXPANDED in value for value in argv[last + 1 :])
 
 
 class _Parser(argparse.ArgumentParser):

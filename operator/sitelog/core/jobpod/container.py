@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 # The API server looks no further either (charts/sitelog/templates/_pods.tpl). A job pod of NVFlare's launcher has about
-# 40 words and 1,000 characters.
-MOST_CONTAINERS: Final = 50
-MOST_WORDS: Final = 1000
-MOST_CHARACTERS: Final = 50_000  # a newline for each word included
+# 40 texts and 1,000 characters.
+MAX_CONTAINERS: Final = 50
+MAX_TEXTS: Final = 1000
+MAX_CHARACTERS: Final = 50_000  # a newline for each text included
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Container:
         return (*self.command, *self.args)
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
         """Every text from which a process can take what it runs."""
-        hooks = (word for hook in self.hooks for word in hook)
+        hooks = (argument for hook in self.hooks for argument in hook)
         return (*self.argv, *hooks, *(variable.value for variable in self.environment), self.directory)
 
 
 def is_too_large(containers: Sequence[Container]) -> bool:
     """Whether a pod has more than is looked at."""
-    if len(containers) > MOST_CONTAINERS or sum(len(container.words) for container in containers) > MOST_WORDS:
+    if len(containers) > MAX_CONTAINERS or sum(len(container.texts) for container in containers) > MAX_TEXTS:
         return True
-    return sum(len(word) + 1 for container in containers for word in container.words) > MOST_CHARACTERS
+    return sum(len(text) + 1 for container in containers for text in container.texts) > MAX_CHARACTERS

@@ -10,7 +10,7 @@ from sitelog.core.policy.effective import EffectivePolicy
 
 from .command_line import CommandError, worker_options
 
-# Kubernetes replaces $(NAME) in each word of a command line, and $$ by $: what runs is not what stands there.
+# Kubernetes replaces $(NAME) in each argument of a command line, and $$ by $: what runs is not what stands there.
 _EXPANDED: Final = re.compile(r"\$[($]")
 # The server keeps a log by the last part of the path that a job id is, and takes any name.
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
@@ -44,8 +44,8 @@ def parse_identity(argv: Sequence[str]) -> Identity:
     IdentityError
         One of them is missing, or Kubernetes would start another command line. There is never a default.
     """
-    if any(_EXPANDED.search(word) for word in argv):
-        message = "Kubernetes would put other words in for $(...) and $$ on its command line, which may be anybody's"
+    if any(_EXPANDED.search(argument) for argument in argv):
+        message = "Kubernetes would put other values in for $(...) and $$ on its command line, which may be anybody's"
         raise IdentityError(Reason.COMMAND_UNSUPPORTED, f"{message}; start it by NVFlare's launcher")
     try:
         options = worker_options(argv)

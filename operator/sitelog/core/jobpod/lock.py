@@ -49,7 +49,7 @@ def is_forbidding_variable(name: str) -> bool:
 
 def runs_job(container: Container) -> bool:
     """Whether a container names the job process somewhere, or hides what it runs."""
-    if _NAMES_JOB_OR_HIDES_IT.search(lines(container.words)):
+    if _NAMES_JOB_OR_HIDES_IT.search(lines(container.texts)):
         return True
     return any(_HIDES_PROGRAM.search(lines(argv)) for argv in (container.argv, *container.hooks))
 
@@ -89,5 +89,5 @@ def _is_forbidden_by(environment: Sequence[Variable]) -> bool:
 
 
 def _names_job(container: Container) -> bool:
-    text = lines(container.words)
+    text = lines(container.texts)
     return "nvflare" in text and bool(_NAMES_JOB.search(text))

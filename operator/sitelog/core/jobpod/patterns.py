@@ -1,6 +1,6 @@
 r"""What the second lock looks for, in the expressions that Python and the API server (RE2) read alike.
 
-They are matched against words of which each ends in a newline and has no other, so that none needs `$`, which the two
+They are matched against texts of which each ends in a newline and has no other, so that none needs `$`, which the two
 read differently. No repetition stands next to one that takes the same characters, so that Python is as linear as RE2.
 The chart has the same texts (charts/sitelog/templates/_pods.tpl; a test compares them).
 """
@@ -8,7 +8,7 @@ The chart has the same texts (charts/sitelog/templates/_pods.tpl; a test compare
 import re
 from typing import Final
 
-from sitelog.core.names import FORBIDDING_WORD, WORKER_MODULE
+from sitelog.core.names import FORBIDDING_ARGUMENT, WORKER_MODULE
 
 _SPACE: Final = r" \t\r\n\f"
 _QUOTE: Final = r"\x22\x27"  # in the chart they stand between quotes themselves
@@ -42,5 +42,5 @@ STARTS_JOB: Final = (
     + r"\n"
 )
 
-# Such a whole command line. The word ends the last --set, and none after --set is an option or comes by $(NAME).
-HOLDS_JOB: Final = STARTS_JOB + r"([^\n]*\n)*--set\n(([^-\n$][^\n$]*)?\n)*" + re.escape(FORBIDDING_WORD) + r"\n"
+# Such a whole command line. The argument ends the last --set, and none after --set is an option or comes by $(NAME).
+HOLDS_JOB: Final = STARTS_JOB + r"([^\n]*\n)*--set\n(([^-\n$][^\n$]*)?\n)*" + re.escape(FORBIDDING_ARGUMENT) + r"\n"

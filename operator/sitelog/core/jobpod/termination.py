@@ -1,4 +1,4 @@
-"""What a job pod's end means: how it came about, in a word and in a sentence."""
+"""What a job pod's end means: how it came about, as a code and in a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class End(str, Enum):
 
 @dataclass(frozen=True)
 class Termination:
-    """The end of a job pod: a word, a sentence, and when (RFC 3339, or empty where nobody knows)."""
+    """The end of a job pod: a code, a sentence, and when (RFC 3339, or empty where nobody knows)."""
 
     end: End
     message: str
@@ -56,7 +56,7 @@ _DISRUPTIONS = {
     "DeletionByTaintManager": End.NODE_LOST,
     "DeletionByPodGC": End.NODE_LOST,
 }
-_UNKNOWN = "ContainerStatusUnknown"  # a kubelet's word for a container of which it knows nothing
+_UNKNOWN = "ContainerStatusUnknown"  # a kubelet's reason for a container of which it knows nothing
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
 _START_REASONS = ("RunContainerError", "CreateContainerConfigError", "CreateContainerError", "StartError")
 

@@ -2,8 +2,8 @@
 
 A policy in the object's own namespace matches where its selector does; one in the release namespace (the *root*)
 reaches every namespace in the same way. The strictest wins: `Forbidden`, then `ErrorLogOnly`, then `Allowed`. Among
-policies of the same word the first in rank gives the parameters: higher priority, then older, then name. Where it has
-no section about error logs, the next one's counts: first of the same word, then of the laxer ones.
+policies with the same log streaming the first in rank gives the parameters: higher priority, then older, then name.
+Where it has no section about error logs, the next one's counts: first of those with the same, then of the laxer ones.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The policy's word about each job, obeyed by the SiteLogStreamer in the client's parent process.
+"""The policy for each job, obeyed by the SiteLogStreamer in the client's parent process.
 
 Provisioned sites have NVFlare's SiteLogStreamer in their resources.json. It runs in the parent: before a job's launch
 it injects a JobLogStreamer into the deployed configuration, and when the job has ended it uploads the error log. Both
@@ -6,14 +6,14 @@ happen only where the policy says Allowed: under ErrorLogOnly the error log is S
 pod stops that, and its only switch, `allow_log_streaming`, is read once and holds for every job.
 
 So its module's `is_log_streaming_allowed` is replaced by one that also asks the cluster, at the moment of use: the
-controller stamps a job's ConfigMap anew when a policy changes, and the word may have changed while the job ran.
-Nothing is kept on disk: what lies in the run folder is the job's to overwrite, and the ConfigMap's name follows from
-the job and the client, so a restarted parent finds the word again.
+controller updates a job's ConfigMap when a policy changes, which may happen while the job runs. Nothing is kept on
+disk: what lies in the run folder is the job's to overwrite, and the ConfigMap's name follows from the job and the
+client, so a restarted parent finds it again.
 
 - The site's own file says no: no, without a question.
-- The cluster says a word: that word.
-- No policy governs the job (now), or the cluster does not answer: the word of the deployment, if there was one.
-- No word at all (an outage, or a job without a client configuration): with failure policy Fail no, with Ignore the
+- The cluster names the policy's log streaming: that decides.
+- No policy governs the job (now), or the cluster does not answer: what was known when the job was deployed decides.
+- Nothing is known (an outage, or a job without a client configuration): with failure policy Fail no, with Ignore the
   site's own file decides.
 """
 
@@ -33,7 +33,7 @@ from .publisher import PolicyUnavailableError
 logger = logging.getLogger(LOGGER)
 
 
-class Words:
+class JobPolicies:
     """What the policy said about each job that this process deployed.
 
     Parameters
@@ -41,44 +41,44 @@ class Words:
     ask
         Returns what the cluster says now about a job id and a client name; raises `PolicyUnavailableError`.
     fail_closed
-        What no word means: True forbids.
+        Whether nothing known means Forbidden.
     """
 
     def __init__(self, ask: Callable[[str, str], LogStreaming | None], *, fail_closed: bool) -> None:
         self._ask = ask
         self._fail_closed = fail_closed
-        self._words: dict[str, LogStreaming | None] = {}
+        self._known: dict[str, LogStreaming | None] = {}
 
-    def remember(self, job_id: str, word: LogStreaming | None) -> None:
-        """Keep the word of a job's deployment."""
-        self._words[job_id] = word
+    def remember(self, job_id: str, log_streaming: LogStreaming | None) -> None:
+        """Keep what the cluster said when a job was deployed."""
+        self._known[job_id] = log_streaming
 
     def of(self, job_id: str) -> LogStreaming | None:
-        """Return the last word about a job, None where no policy governed it or nothing was heard."""
-        return self._words.get(job_id)
+        """Return what is known about a job, None where no policy governed it or nothing was heard."""
+        return self._known.get(job_id)
 
     def allow(self, job_id: str, client_name: str) -> bool:
         """Whether the parent may stream this job's log."""
         try:
-            word = self._ask(job_id, client_name)
+            log_streaming = self._ask(job_id, client_name)
         except PolicyUnavailableError as error:
             logger.warning("job %s: the log policy cannot be asked again (%s)", job_id, error)
             return self._remembered(job_id)
-        if word is None:
+        if log_streaming is None:
             return self._deployed(job_id)
-        self.remember(job_id, word)
-        return not word.prohibits_streamer
+        self.remember(job_id, log_streaming)
+        return not log_streaming.prohibits_streamer
 
     def _remembered(self, job_id: str) -> bool:
-        return self._deployed(job_id) if job_id in self._words else not self._fail_closed
+        return self._deployed(job_id) if job_id in self._known else not self._fail_closed
 
     def _deployed(self, job_id: str) -> bool:
-        word = self.of(job_id)
-        return word is None or not word.prohibits_streamer
+        log_streaming = self.of(job_id)
+        return log_streaming is None or not log_streaming.prohibits_streamer
 
 
-def install(words: Words) -> None:
-    """Make NVFlare's SiteLogStreamer in this process ask `words` too."""
+def install(policies: JobPolicies) -> None:
+    """Make NVFlare's SiteLogStreamer in this process ask `policies` too."""
     site_allows = site_log_streamer.is_log_streaming_allowed
 
     def is_log_streaming_allowed(fl_ctx: FLContext | None = None) -> bool:
@@ -87,7 +87,7 @@ def install(words: Words) -> None:
         job_id = _job_id(fl_ctx) if fl_ctx else None
         if not fl_ctx or not job_id:
             return True  # not about a job: SiteLogStreamer does nothing then
-        allowed = words.allow(job_id, fl_ctx.get_identity_name())
+        allowed = policies.allow(job_id, fl_ctx.get_identity_name())
         if not allowed:
             logger.info("job %s: this process sends nothing of its logs, as the log policy forbids it", job_id)
         return allowed

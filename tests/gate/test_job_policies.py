@@ -1,4 +1,4 @@
-"""The site's parent process obeys the policy's word: its own SiteLogStreamer neither injects nor uploads against it."""
+"""The site's parent process obeys the policy: its own SiteLogStreamer neither injects nor uploads against it."""
 
 import json
 import socket
@@ -14,12 +14,12 @@ from nvflare.app_common.logging import site_log_streamer
 from nvflare.app_common.logging.site_log_streamer import SiteLogStreamer
 
 from sitelog.core.policy.policy import LogStreaming
-from sitelog.gate import word
+from sitelog.gate import job_policies
+from sitelog.gate.job_policies import JobPolicies
 from sitelog.gate.publisher import PolicyUnavailableError, Publisher
-from sitelog.gate.word import Words
 from support import gate_stand_in as where
 from support.control_plane import ControlPlane
-from support.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, published, stamp
+from support.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, annotate, published
 from support.wait import wait_for
 
 Sites = Callable[..., GatedSite]
@@ -56,9 +56,9 @@ def silent(*_: str) -> LogStreaming | None:
 def test_what_the_cluster_says_now_counts(
     at_deployment: LogStreaming | None, now: LogStreaming | None, *, allowed: bool, fail_closed: bool
 ) -> None:
-    words = Words(lambda *_: now, fail_closed=fail_closed)
-    words.remember("job", at_deployment)
-    assert words.allow("job", CLIENT) is allowed
+    policies = JobPolicies(lambda *_: now, fail_closed=fail_closed)
+    policies.remember("job", at_deployment)
+    assert policies.allow("job", CLIENT) is allowed
 
 
 @pytest.mark.parametrize("fail_closed", [True, False], ids=["Fail", "Ignore"])
@@ -68,14 +68,14 @@ def test_what_the_cluster_says_now_counts(
 def test_while_the_cluster_is_silent_the_deployments_word_holds(
     at_deployment: LogStreaming | None, *, allowed: bool, fail_closed: bool
 ) -> None:
-    words = Words(silent, fail_closed=fail_closed)
-    words.remember("job", at_deployment)
-    assert words.allow("job", CLIENT) is allowed
+    policies = JobPolicies(silent, fail_closed=fail_closed)
+    policies.remember("job", at_deployment)
+    assert policies.allow("job", CLIENT) is allowed
 
 
 def test_without_any_word_the_failure_policy_decides() -> None:
-    assert Words(silent, fail_closed=True).allow("job", CLIENT) is False
-    assert Words(silent, fail_closed=False).allow("job", CLIENT) is True
+    assert JobPolicies(silent, fail_closed=True).allow("job", CLIENT) is False
+    assert JobPolicies(silent, fail_closed=False).allow("job", CLIENT) is True
 
 
 def test_a_word_heard_once_holds_through_a_later_silence() -> None:
@@ -86,9 +86,9 @@ def test_a_word_heard_once_holds_through_a_later_silence() -> None:
             return answer
         raise PolicyUnavailableError("nobody answers")
 
-    words = Words(ask, fail_closed=False)
-    words.remember("job", ALLOWED)
-    assert [words.allow("job", CLIENT), words.allow("job", CLIENT)] == [False, False]
+    policies = JobPolicies(ask, fail_closed=False)
+    policies.remember("job", ALLOWED)
+    assert [policies.allow("job", CLIENT), policies.allow("job", CLIENT)] == [False, False]
 
 
 # --- NVFlare's own SiteLogStreamer, and a real API server ------------------------------------------------------------
@@ -107,10 +107,10 @@ def uploads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def obeying(monkeypatch: pytest.MonkeyPatch) -> Callable[[Words], None]:
-    """Install words for this test only."""
+def obeying(monkeypatch: pytest.MonkeyPatch) -> Callable[[JobPolicies], None]:
+    """Install policies for this test only."""
     monkeypatch.setattr(site_log_streamer, "is_log_streaming_allowed", site_log_streamer.is_log_streaming_allowed)
-    return word.install
+    return job_policies.install
 
 
 def fire(here: GatedSite, event: str, job_id: str) -> None:
@@ -135,10 +135,10 @@ def fail_a_job(here: GatedSite, job_id: str, configuration: str = WITHOUT_STREAM
 
 
 def test_an_allowed_job_is_treated_as_the_sites_file_says(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+    site: Sites, obeying: Callable[[JobPolicies], None], uploads: list[str]
 ) -> None:
     here = site(where.ALLOWED)
-    obeying(here.words)
+    obeying(here.policies)
     fail_a_job(here, "job-a")
 
     fire(here, EventType.BEFORE_JOB_LAUNCH, "job-a")
@@ -149,10 +149,10 @@ def test_an_allowed_job_is_treated_as_the_sites_file_says(
 
 
 def test_a_forbidden_job_gets_no_streamer_and_no_upload(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+    site: Sites, obeying: Callable[[JobPolicies], None], uploads: list[str]
 ) -> None:
     here = site(where.FORBIDDEN)
-    obeying(here.words)
+    obeying(here.policies)
     fail_a_job(here, "job-f", CONFIGURATION)
 
     fire(here, EventType.BEFORE_JOB_LAUNCH, "job-f")
@@ -164,7 +164,7 @@ def test_a_forbidden_job_gets_no_streamer_and_no_upload(
 
 def then_upload_a_marker(here: GatedSite, uploads: list[str]) -> None:
     """An upload is a thread of its own: let one of an allowed job come after, and see that it came alone."""
-    here.words.remember("marker", ALLOWED)
+    here.policies.remember("marker", ALLOWED)
     (here.run_folder("marker")).mkdir()
     (here.run_folder("marker") / "error_log.txt").write_text("ERROR - marker\n")
     fire(here, EventType.JOB_COMPLETED, "marker")
@@ -175,13 +175,13 @@ def then_upload_a_marker(here: GatedSite, uploads: list[str]) -> None:
 @pytest.mark.parametrize("turned", [ERROR_LOG_ONLY, FORBIDDEN])
 def test_a_policy_turned_while_the_job_runs_counts_at_its_end(
     site: Sites,
-    obeying: Callable[[Words], None],
+    obeying: Callable[[JobPolicies], None],
     uploads: list[str],
     control_plane: ControlPlane,
     turned: LogStreaming,
 ) -> None:
     here = site(where.UNGOVERNED)
-    obeying(here.words)
+    obeying(here.policies)
     job = f"job-turned-{turned.value}"
     fail_a_job(here, job)
     (configmap,) = [
@@ -190,31 +190,31 @@ def test_a_policy_turned_while_the_job_runs_counts_at_its_end(
         if item["metadata"]["annotations"]["sitelog.dev/job-id"] == job
     ]
 
-    stamp(control_plane, configmap, turned)
+    annotate(control_plane, configmap, turned)
     fire(here, EventType.JOB_COMPLETED, job)
 
     then_upload_a_marker(here, uploads)
-    assert here.words.of(job) is turned
+    assert here.policies.of(job) is turned
 
 
 def test_a_parent_that_has_restarted_finds_the_word_in_the_cluster(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+    site: Sites, obeying: Callable[[JobPolicies], None], uploads: list[str]
 ) -> None:
     before = site(where.FORBIDDEN, fail_closed=False)
     fail_a_job(before, "job-before")
 
     after = site(where.FORBIDDEN, fail_closed=False)
-    obeying(after.words)
+    obeying(after.policies)
     fire(after, EventType.JOB_COMPLETED, "job-before")
 
     then_upload_a_marker(after, uploads)
 
 
 def test_what_the_job_leaves_in_its_run_folder_changes_nothing(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str]
+    site: Sites, obeying: Callable[[JobPolicies], None], uploads: list[str]
 ) -> None:
     here = site(where.FORBIDDEN, fail_closed=False)
-    obeying(here.words)
+    obeying(here.policies)
     fail_a_job(here, "job-sly")
     for file in here.run_folder("job-sly").iterdir():
         if file.name.endswith(".json"):
@@ -226,7 +226,7 @@ def test_what_the_job_leaves_in_its_run_folder_changes_nothing(
 
 
 def test_a_site_whose_own_file_forbids_is_not_even_asked_about(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str], caplog: pytest.LogCaptureFixture
+    site: Sites, obeying: Callable[[JobPolicies], None], uploads: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     here = site(where.ALLOWED)
     fail_a_job(here, "job-own")
@@ -237,7 +237,7 @@ def test_a_site_whose_own_file_forbids_is_not_even_asked_about(
         asked.append(job_id)
         return ALLOWED
 
-    obeying(Words(ask, fail_closed=True))
+    obeying(JobPolicies(ask, fail_closed=True))
     fire(here, EventType.BEFORE_JOB_LAUNCH, "job-own")
     fire(here, EventType.JOB_COMPLETED, "job-own")
 
@@ -246,15 +246,19 @@ def test_a_site_whose_own_file_forbids_is_not_even_asked_about(
 
 
 def test_an_api_that_has_gone_leaves_the_deployments_word(
-    site: Sites, obeying: Callable[[Words], None], uploads: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+    site: Sites,
+    obeying: Callable[[JobPolicies], None],
+    uploads: list[str],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     here = site(where.FORBIDDEN, fail_closed=False)
     fail_a_job(here, "job-gone")
     gone = replace(here.settings, kubeconfig=str(tmp_path / "gone.kubeconfig"))
-    words = Words(Publisher(gone).log_streaming, fail_closed=False)
-    words.remember("job-gone", here.words.of("job-gone"))
-    here.words = words
-    obeying(words)
+    policies = JobPolicies(Publisher(gone).log_streaming, fail_closed=False)
+    policies.remember("job-gone", here.policies.of("job-gone"))
+    here.policies = policies
+    obeying(policies)
 
     fire(here, EventType.JOB_COMPLETED, "job-gone")
 
