@@ -29,6 +29,15 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
+class LogLevel(str, Enum):
+    """From which level on log lines are written."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
 class Output(str, Enum):
     """How `check` answers."""
 
@@ -47,9 +56,11 @@ RootNamespace = Annotated[str, typer.Option(envvar="SITELOG_ROOT_NAMESPACE", hel
 Namespaces = Annotated[
     list[str] | None, typer.Option("--namespace", envvar="SITELOG_NAMESPACE", help="Governed; none: all not excluded.")
 ]
-HealthPort = Annotated[int, typer.Option(envvar="SITELOG_HEALTH_PORT", help="For /healthz, /readyz and /metrics.")]
+HealthPort = Annotated[
+    int, typer.Option(envvar="SITELOG_HEALTH_PORT", min=0, max=65535, help="For /healthz, /readyz and /metrics.")
+]
 LogFormatOption = Annotated[LogFormat, typer.Option(envvar="SITELOG_LOG_FORMAT")]
-LogLevel = Annotated[str, typer.Option(envvar="SITELOG_LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR.")]
+LogLevelOption = Annotated[LogLevel, typer.Option(envvar="SITELOG_LOG_LEVEL", case_sensitive=False)]
 
 
 @app.command()
@@ -58,15 +69,15 @@ def webhook(
     certificate_dir: Annotated[Path, typer.Option(envvar="SITELOG_CERTIFICATE_DIR", help="Has tls.crt and tls.key.")],
     gate_image: Annotated[str, typer.Option(envvar="SITELOG_GATE_IMAGE", help="FL clients copy the gate from it.")],
     namespaces: Namespaces = None,
-    port: Annotated[int, typer.Option(envvar="SITELOG_PORT")] = 9443,
+    port: Annotated[int, typer.Option(envvar="SITELOG_PORT", min=0, max=65535)] = 9443,
     health_port: HealthPort = 8080,
     log_format: LogFormatOption = LogFormat.TEXT,
-    log_level: LogLevel = "INFO",
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Answer admission reviews."""
     from sitelog.webhook.main import run  # noqa: PLC0415 - each process loads its own room only
 
-    logs.set_up(log_level, log_format.value)
+    logs.set_up(log_level.value, log_format.value)
     governed = Governed(root_namespace, frozenset(namespaces or ()))
     _serve(run(WebhookSettings(governed, port, health_port, certificate_dir, gate_image)))
 
@@ -106,12 +117,12 @@ def controller(
         typer.Option("--excluded-namespace", envvar="SITELOG_EXCLUDED_NAMESPACE", help="Never governed."),
     ] = None,
     log_format: LogFormatOption = LogFormat.TEXT,
-    log_level: LogLevel = "INFO",
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Keep policies, ConfigMaps, error logs and certificates in line."""
     from sitelog.controller.main import run  # noqa: PLC0415
 
-    logs.set_up(log_level, log_format.value)
+    logs.set_up(log_level.value, log_format.value)
     _serve(
         run(
             ControllerSettings(
@@ -143,23 +154,25 @@ def upload(
     retry_for: Annotated[float, typer.Option(parser=_seconds, metavar="DURATION")] = "45m",  # type: ignore[assignment]
     result_file: Annotated[Path | None, typer.Option(help="Gets the result, as JSON.")] = None,
     log_format: LogFormatOption = LogFormat.TEXT,
-    log_level: LogLevel = "INFO",
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Send one captured error log to the FL server, as the courier."""
     from sitelog.uploader.upload import UploadOptions, run  # noqa: PLC0415
 
-    logs.set_up(log_level, log_format.value)
+    logs.set_up(log_level.value, log_format.value)
     raise typer.Exit(run(UploadOptions(log, kit, job_id, client_name, server or None, retry_for, result_file)))
 
 
 @app.command(name="remove-finalizers")
 def remove_finalizers(
-    namespaces: Namespaces = None, log_format: LogFormatOption = LogFormat.TEXT, log_level: LogLevel = "INFO"
+    namespaces: Namespaces = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Take the finalizer from all job pods: helm runs it after an uninstall."""
     from sitelog.controller.remove_finalizers import remove_finalizers as run  # noqa: PLC0415
 
-    logs.set_up(log_level, log_format.value)
+    logs.set_up(log_level.value, log_format.value)
     _serve(run(tuple(namespaces or EVERYWHERE)))
 
 

@@ -17,7 +17,7 @@ def set_up(level: str, log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s%(fields)s", defaults={"fields": ""})
     handler.setFormatter(_JsonFormatter() if log_format == "json" else text)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     # It repeats every refusal as an error; the webhook has said it, with its codes. Errors with a traceback stay.
     logging.getLogger("kopf.objects").addFilter(lambda record: bool(record.exc_info))
