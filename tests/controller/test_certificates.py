@@ -179,7 +179,7 @@ def trust(control_plane: ControlPlane, namespace: str) -> Iterator[Trust]:
 def pass_days(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let days pass."""
     now = datetime.now(UTC)
-    monkeypatch.setattr(room, "_HEARD", 0.0)
+    monkeypatch.setattr(room, "_PROPAGATION_SECONDS", 0.0)
     monkeypatch.setattr(room, "utc_now", lambda: now)
 
     def pass_days(days: float) -> None:

@@ -188,11 +188,11 @@ async def test_what_a_webhook_let_in_before_it_heard_of_the_change_is_found(
     """Only time is played."""
     now = 1000.0
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
-    alignment = room.ConfigMapReconciler(client, secret, Decider(), retention=1e9)
+    reconciler = room.ConfigMapReconciler(client, secret, Decider(), retention=1e9)
     for seconds, found in ((0, True), (5, False), (15, True), (60, False), (601, True)):
         now += seconds
         stored.create(f"after-{seconds}", DECLARED)
-        await alignment.reconcile()
+        await reconciler.reconcile()
         assert (stored.paths(f"after-{seconds}") == []) is found
 
 

@@ -139,7 +139,9 @@ def test_a_job_without_its_log_whose_pod_is_gone_says_so(
     pods.kubelet.delete(pods.namespace, "lost")
     assert pods.job(pod)["spec"]["suspend"] is True
 
-    controllers.start_when("sitelog.controller.errorlogs.upload_jobs._ORPHANED = 1.0")  # nobody waits for a minute
+    controllers.start_when(
+        "sitelog.controller.errorlogs.upload_jobs._ORPHANED_SECONDS = 1.0"
+    )  # nobody waits for a minute
     log = received(uploader, "lost")
     subject = re.escape(f"Pod {pods.namespace}/lost")
     first, last = log.decode().splitlines()

@@ -368,8 +368,8 @@ def test_a_silent_node_gives_up_what_it_had(
     """Nobody waits for the minutes that a node may take to come back."""
     controllers.start_when(
         "from sitelog.controller.errorlogs import log_follower, reconciler\n"
-        "reconciler._SILENT = 1.0\n"
-        "log_follower._PATIENCE = 1.0\n"
+        "reconciler._SILENT_SECONDS = 1.0\n"
+        "log_follower._PATIENCE_SECONDS = 1.0\n"
     )
     try:
         installation.policy(pods.namespace, **spec)

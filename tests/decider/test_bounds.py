@@ -14,7 +14,7 @@ from sitelog.core.policy.policy import LogStreaming, Policy
 from sitelog.decider import process
 from sitelog.decider.door import Decider
 from sitelog.decider.process import NoAnswerError, Worker
-from sitelog.decider.worker import MEMORY, PROCESSOR_TIME
+from sitelog.decider.worker import MEMORY, PROCESSOR_SECONDS
 from support import bounded_functions
 from support.slow_configurations import HOCON, JSON, SLOW
 
@@ -59,7 +59,7 @@ def test_what_is_slow_is_decided_or_refused_where_the_site_forbids_and_never_sto
 # --- the bounds ------------------------------------------------------------------------------------------------------
 def test_a_function_has_the_limits_that_are_promised(worker: Worker) -> None:
     processor_time, memory = worker.run(bounded_functions.limits)
-    assert 0 < processor_time <= PROCESSOR_TIME + 0.01  # the kernel counts in ticks
+    assert 0 < processor_time <= PROCESSOR_SECONDS + 0.01  # the kernel counts in ticks
     assert memory <= MEMORY
 
 
@@ -88,7 +88,7 @@ def test_what_a_function_raises_reaches_whoever_called_it(worker: Worker) -> Non
 def test_a_process_that_dies_or_hangs_is_replaced(
     worker: Worker, function: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_ANSWER", 3.0)
+    monkeypatch.setattr(process, "_ANSWER_SECONDS", 3.0)
     with pytest.raises(NoAnswerError):
         worker.run(function)  # type: ignore[arg-type]
     assert worker.run(bounded_functions.take, 1) == 1

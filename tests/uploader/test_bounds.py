@@ -38,11 +38,11 @@ def options(tmp_path: Path) -> Iterator[UploadOptions]:
 
 def test_an_attempt_that_hangs_is_the_last(options: UploadOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    let_go = threading.Event()
+    release = threading.Event()
     monkeypatch.setattr(upload, "_ATTEMPT_SECONDS", 0.05)
-    monkeypatch.setattr(upload, "attempt", lambda *_: calls.append(1) or let_go.wait(30))
+    monkeypatch.setattr(upload, "attempt", lambda *_: calls.append(1) or release.wait(30))
     outcome = upload._outcome(options)
-    let_go.set()
+    release.set()
     assert (outcome.exit_code, outcome.reason) == (EXIT_RETRY, Reason.SERVER_UNREACHABLE)
     assert calls == [1]
 

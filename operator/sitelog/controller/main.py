@@ -31,9 +31,9 @@ from .loop import Reconcile, ReconcileLoop
 
 _FILES: Final = 16_384  # open at a time: each followed log takes a connection and, if it is not short, a file
 _LINGER: Final = 2.0  # rounds, after which no controller goes by what it saw before
-_STUCK = 300.0  # seconds without a full round, after which the process is better started anew
+_STUCK_SECONDS: Final = 300.0  # without a full round, after which the process is better started anew
 
-_PROMPT = frozenset({"alignment", "upload Jobs", "status"})  # reconciled when something triggers the loop, too
+_PROMPT = frozenset({"configmaps", "upload Jobs", "status"})  # reconciled when something triggers the loop, too
 
 
 async def run(settings: ControllerSettings) -> None:
@@ -47,7 +47,7 @@ async def run(settings: ControllerSettings) -> None:
     error_logs = ErrorLogReconciler(client, store, uploads, records, settings.upload_image)
     gates = GateReconciler(client, store, role=settings.gate_role)
     decider = Decider()
-    loop = _sweeper(settings, client, store, decider, error_logs, uploads, gates)
+    loop = _loop(settings, client, store, decider, error_logs, uploads, gates)
     enforcement = _enforcement(settings, client, store)
     registry = new_registry()
     keep_policies(registry, client, store, changed=(loop.trigger, enforcement.trigger))
@@ -57,7 +57,7 @@ async def run(settings: ControllerSettings) -> None:
         operator_settings.watching.label_selectors[kind] = selector
     # The last controller ends when this one is ready: then it follows every job that runs.
     ready = {"policies": lambda: store.synced, "first round": lambda: loop.swept}
-    alive = {"sweeping": lambda: loop.age < _STUCK + settings.sweep_interval}
+    alive = {"sweeping": lambda: loop.age < _STUCK_SECONDS + settings.sweep_interval}
     try:
         async with serve_health(settings.health_port, ready=ready, alive=alive), asyncio.TaskGroup() as tasks:
             running = [
@@ -89,7 +89,7 @@ def _enforcement(settings: ControllerSettings, client: KubeClient, store: Policy
     return Enforcement(client, bindings, interval=settings.sweep_interval)
 
 
-def _sweeper(
+def _loop(
     settings: ControllerSettings,
     client: KubeClient,
     store: PolicyStore,
@@ -98,15 +98,18 @@ def _sweeper(
     uploads: UploadJobs,
     gates: GateReconciler,
 ) -> ReconcileLoop:
-    alignment = ConfigMapReconciler(client, store, decider, retention=settings.published_retention, pod=settings.pod)
-    revocation = StillStreaming(client, store)
+    configmaps = ConfigMapReconciler(client, store, decider, retention=settings.published_retention, pod=settings.pod)
+    still_streaming = StillStreaming(client, store)
     pending = Pending(_LINGER * settings.sweep_interval)
     status = PolicyStatus(client, store, pending)
 
     async def tell() -> None:
-        if not alignment.behind:  # else the change asks for another round at once
+        if not configmaps.behind:  # else the change asks for another round at once
             await status.reconcile(
-                lambda: error_logs.unmarked | uploads.unmarked, revocation.unstopped, gates.missing, alignment.would_be
+                lambda: error_logs.unmarked | uploads.unmarked,
+                still_streaming.unstopped,
+                gates.missing,
+                configmaps.would_be,
             )
 
     reconcilers: dict[str, Reconcile] = {}
@@ -120,13 +123,13 @@ def _sweeper(
             lifetime=settings.certificate_lifetime,
         ).reconcile
     reconcilers |= {
-        "alignment": alignment.reconcile,
+        "configmaps": configmaps.reconcile,
         "gates": gates.reconcile,
         "unseen job pods": UnlabelledPods(client, store).reconcile,
         "pods": error_logs.reconcile_pods,
         "upload Jobs": uploads.reconcile,
-        "job pods that stream": revocation.reconcile,
+        "job pods that stream": still_streaming.reconcile,
         "status": tell,
-        "expired ConfigMaps": alignment.remove_expired,
+        "expired ConfigMaps": configmaps.remove_expired,
     }
     return ReconcileLoop(reconcilers, _PROMPT, settings.sweep_interval)

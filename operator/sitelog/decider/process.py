@@ -15,8 +15,8 @@ from sitelog.core.jobconfig.budget import OverBudgetError
 from . import worker
 from .frames import read_frame, write_frame
 
-_START: Final = 30.0  # seconds for its imports, on a node that has little time to spare
-_ANSWER: Final = 10.0  # seconds for 250 ms of processor time, on such a node; then it is stuck
+_START_SECONDS: Final = 30.0  # for its imports, on a node that has little time to spare
+_ANSWER_SECONDS: Final = 10.0  # for 250 ms of processor time, on such a node; then it is stuck
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Worker:
             env={name: value for name, value in os.environ.items() if name.startswith("PYTHON")},
             start_new_session=True,
         )
-        self._exchange(None, _START)
+        self._exchange(None, _START_SECONDS)
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function of one of the modules; what it raises is raised here.
@@ -67,7 +67,7 @@ class Worker:
             The process failed; the next call gets another one.
         """
         self.start()
-        answer = self._exchange((function, arguments), _ANSWER)
+        answer = self._exchange((function, arguments), _ANSWER_SECONDS)
         if answer is None:
             raise OverBudgetError
         value, error = answer

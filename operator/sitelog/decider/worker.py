@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from .frames import read_frame, write_frame
 
-PROCESSOR_TIME: Final = 0.25  # seconds
+PROCESSOR_SECONDS: Final = 0.25
 MEMORY: Final = 64 * 1024 * 1024  # bytes, beside what a copy begins with
 _STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
 
@@ -69,7 +69,7 @@ def _call(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, Exception | N
 
 def _bound() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, PROCESSOR_TIME)
+    signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
     size = Path("/proc/self/statm")
     if size.exists():  # a Mac has none, and runs no webhook
         limit = int(size.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + MEMORY

@@ -25,7 +25,7 @@ MAX_BYTES = 1024 * 1024  # what the API server takes in one ConfigMap
 QUESTION_TIMEOUT_SECONDS = (
     2.0  # for the question about a job that is already deployed: nothing waits for it but this job
 )
-_PAUSE = 0.25  # seconds between two attempts
+_PAUSE_SECONDS = 0.25  # between two attempts
 _SHOWN = 600  # characters of an answer that messages show
 _DENIED = ("denied the request", "denied request")  # an admission webhook's refusal, an admission policy's refusal
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY_REQUESTS, _SERVER_ERROR = 401, 403, 404, 409, 429, 500
@@ -163,9 +163,9 @@ class Publisher:
                         troubles.append(_no_answer(api, str(error.reason)))
                 except HTTPError as error:
                     troubles.append(_no_answer(api, str(error)))
-                if time.monotonic() + _PAUSE >= deadline:
+                if time.monotonic() + _PAUSE_SECONDS >= deadline:
                     raise PolicyUnavailableError(troubles[-1])
-                time.sleep(_PAUSE)
+                time.sleep(_PAUSE_SECONDS)
 
 
 def _name(job_id: str, client_name: str) -> str:
@@ -190,7 +190,7 @@ def _create_or_replace(core: Any, manifest: dict[str, Any], deadline: float) -> 
 
 
 def _left(deadline: float) -> float:
-    return max(deadline - time.monotonic(), _PAUSE)
+    return max(deadline - time.monotonic(), _PAUSE_SECONDS)
 
 
 def _trouble(error: ApiException, namespace: str) -> str:

@@ -12,7 +12,7 @@ from sitelog.core.names import GROUP, KIND
 from sitelog.core.policy.policy import Capture, ErrorLog, Gate, LogStreaming, Mode, OnRevoke, Policy, Server, Streamer
 from sitelog.core.policy.selector import Requirement, Selector
 
-IDLE_TIMEOUT = 30.0  # seconds until NVFlare's JobLogReceiver gives up a silent stream
+IDLE_TIMEOUT_SECONDS = 30.0  # until NVFlare's JobLogReceiver gives up a silent stream
 
 
 class SpecError(Exception):
@@ -100,7 +100,7 @@ class _Selector(_Model):
 
 class _Streamer(_Model):
     log_file_name: BaseName = "log.txt"
-    liveness_interval: Duration = Field(default=10.0, lt=IDLE_TIMEOUT)
+    liveness_interval: Duration = Field(default=10.0, lt=IDLE_TIMEOUT_SECONDS)
     poll_interval: Duration = 0.5
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from typing import BinaryIO
 HEAD = 4 << 20  # bytes that are copied as they come
 TAIL = 1 << 20  # bytes of a longer file that are copied when it is complete: more than any policy's maxBytes
 PIECE = 1 << 16
-PAUSE = 0.2  # seconds between looks at the file
+PAUSE_SECONDS = 0.2  # between looks at the file
 
 
 class Copy:
@@ -95,14 +95,14 @@ def main(path: str, out: BinaryIO) -> None:
     try:
         while not stop:
             copy.look()
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)
         copy.look()
         copy.finish()
     except OSError as error:
         out.write(f"\n[sitelog: error_log.txt cannot be read: {type(error).__name__}]\n".encode())
         out.flush()
         while not stop:
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ Large = Callable[
 MAX_BODY: Final = 20 * 1024 * 1024
 _MAX_BODIES: Final = MAX_BODY + MAX_BODY // 4  # of all reviews at a time; a body takes three times its size for a while
 _SMALL: Final = 32 * 1024  # bytes of a review that kopf may read and compare by itself, which takes a few milliseconds
-_CERTIFICATE_CHECK: Final = 1.0  # seconds between looks at the certificate's files; inotify misses a kubelet's swap
-_DISCOVERY_CHECK: Final = 0.1  # seconds between questions whether kopf can answer
-_LINGER: Final = 1.0  # seconds in which reviews still come in over open connections when the process is told to stop
-_GRACE: Final = 10.0  # seconds for reviews that are under way then
+_CERTIFICATE_CHECK_SECONDS: Final = 1.0  # between looks at the certificate's files; inotify misses a kubelet's swap
+_DISCOVERY_CHECK_SECONDS: Final = 0.1  # between questions whether kopf can answer
+_LINGER_SECONDS: Final = 1.0  # in which reviews still come in over open connections when the process is told to stop
+_GRACE_SECONDS: Final = 10.0  # for reviews that are under way then
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class AdmissionServer:
     async def __call__(self, fn: kopf.WebhookFn) -> AsyncIterator[kopf.WebhookClientConfig]:
         """Serve until kopf stops; yields once, when the server listens."""
         while not self._certificate.refresh():  # noqa: ASYNC110 - files have no event to wait for
-            await asyncio.sleep(_CERTIFICATE_CHECK)
+            await asyncio.sleep(_CERTIFICATE_CHECK_SECONDS)
 
         for handler in self._handlers:
             await _discovered(fn, handler)
@@ -83,7 +83,7 @@ class AdmissionServer:
 
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_post("/{handler}", review)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE_SECONDS)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "0.0.0.0", self._port, ssl_context=self._certificate.context)
@@ -92,7 +92,7 @@ class AdmissionServer:
             log.info("taking admission reviews", extra=fields(port=self._port))
             yield kopf.WebhookClientConfig(url=f"https://localhost:{self._port}/")
             while True:
-                await asyncio.sleep(_CERTIFICATE_CHECK)
+                await asyncio.sleep(_CERTIFICATE_CHECK_SECONDS)
                 self._certificate.refresh()
         finally:
             if self.listening:
@@ -121,9 +121,9 @@ class AdmissionServer:
 
     async def _drain(self) -> None:
         """Answer what is under way or comes in over open connections; aiohttp would drop a body that is half there."""
-        await asyncio.sleep(_LINGER)
+        await asyncio.sleep(_LINGER_SECONDS)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._budget.unused(), _GRACE)
+            await asyncio.wait_for(self._budget.unused(), _GRACE_SECONDS)
 
 
 @contextmanager
@@ -143,7 +143,7 @@ async def _discovered(fn: kopf.WebhookFn, plural: str) -> None:
         try:
             await fn({"request": request}, webhook=kopf.HandlerId(plural))  # type: ignore[typeddict-item]
         except UnknownResourceError:
-            await asyncio.sleep(_DISCOVERY_CHECK)
+            await asyncio.sleep(_DISCOVERY_CHECK_SECONDS)
         else:
             return
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_SKEW = 300.0  # seconds by which clocks of API servers may be behind; a tenth of a very short lifetime
+_CLOCK_SKEW_SECONDS = 300.0  # by which clocks of API servers may be behind; a tenth of a very short lifetime
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def issue(hosts: Sequence[str], lifetime: float, now: datetime) -> Issued:
     itself which hosts it was made for.
     """
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    start, end = now - timedelta(seconds=min(_SKEW, lifetime / 10)), now + timedelta(seconds=lifetime)
+    start, end = now - timedelta(seconds=min(_CLOCK_SKEW_SECONDS, lifetime / 10)), now + timedelta(seconds=lifetime)
     alternatives = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
     issuer = _name(f"Sitelog webhook CA {now:%Y-%m-%dT%H:%M:%SZ}")
     authority = (

@@ -30,8 +30,8 @@ from .authority import Authority, Issued, issue, read_bundle, utc_now
 
 _RENEW_AT: Final = 2 / 3  # of the lifetime, as cert-manager does
 _OVERLAP: Final = 1 / 2  # of the lifetime in which the old CA stays; a kubelet takes a minute or two to bring a Secret
-_HEARD: Final = 2.0  # seconds in which every API server has heard of the new CA, before a pod may serve with it
-_BEGUN: Final = 5.0  # seconds in which another controller brings a renewal to its end
+_PROPAGATION_SECONDS: Final = 2.0  # in which every API server has heard of the new CA, before a pod may serve with it
+_RENEWAL_SECONDS: Final = 5.0  # in which another controller brings a renewal to its end
 _CONFIGURATIONS: Final = "admissionregistration.k8s.io/v1"
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class CertificateReconciler:
         return now < _part_of_lifetime(serving, _RENEW_AT) and serving.hosts == frozenset(self._hosts) and not too_long
 
     def _just_made(self, authority: Authority, now: datetime) -> bool:
-        return timedelta() <= now - (authority.not_after - self._lifetime) < timedelta(seconds=_BEGUN)
+        return timedelta() <= now - (authority.not_after - self._lifetime) < timedelta(seconds=_RENEWAL_SECONDS)
 
     async def _renew(self, body: Mapping[str, Any], bundle: Sequence[Authority], now: datetime) -> Authority:
         issued = issue(self._hosts, self._lifetime.total_seconds(), now)
@@ -87,7 +87,7 @@ class CertificateReconciler:
         valid = [ca for ca in bundle if ca.not_after > now]
         body = await self._write(body, [*valid, new])
         if valid:
-            await asyncio.sleep(_HEARD)
+            await asyncio.sleep(_PROPAGATION_SECONDS)
         await self._write_secret(issued, body)
         await self._write(body, [*valid, new], serving=new)
         log.info("webhook certificate: renewed, good until %s", new.not_after.isoformat())

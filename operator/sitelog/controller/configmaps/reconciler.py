@@ -33,8 +33,8 @@ from sitelog.telemetry.metrics import DECISIONS
 _CONFIGMAPS: Final = ("v1", "configmaps")
 _PAGE: Final = 50  # ConfigMaps in memory at a time: each may be a MiB
 _TOGETHER: Final = 16  # of them worked on at a time: most of it is waiting for the API server
-_SOON: Final = 15.0  # seconds after a change of the policies, by when the webhook's pods have long heard of it
-_AGAIN: Final = 600.0  # seconds after which everything is looked at, although no policy has changed
+_SETTLED_SECONDS: Final = 15.0  # after a change of the policies, by when the webhook's pods have long heard of it
+_RECHECK_SECONDS: Final = 600.0  # after which everything is looked at, although no policy has changed
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class ConfigMapReconciler:
         self.would_be = rounds[-1].would_be
         if not rounds[-1].failed and not rounds[-1].unread:
             self._aligned = policies
-            self._due = time.monotonic() + (_SOON if changed else _AGAIN)
+            self._due = time.monotonic() + (_SETTLED_SECONDS if changed else _RECHECK_SECONDS)
 
     @property
     def behind(self) -> bool:

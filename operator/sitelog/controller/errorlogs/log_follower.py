@@ -21,11 +21,13 @@ from sitelog.telemetry.metrics import FOLLOWED
 
 from .spool import Spool
 
-_PAUSE: Final = 0.5  # seconds until a log that broke off is asked for again; more each time
-_LONGEST_PAUSE: Final = 10.0
-_PATIENCE: Final = 300.0  # seconds after the end of a pod, in which its log may still come in: its node may start again
-_PATIENCE_SHORT: Final = 20.0  # the same of one that is gone, or was not seen to run: its node may say so late
-_OTHERS: Final = 3.0  # seconds in which another controller, that has read what this one came too late for, may be first
+_PAUSE_SECONDS: Final = 0.5  # until a log that broke off is asked for again; more each time
+_MAX_PAUSE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 300.0  # after the end of a pod, in which its log may still come in: its node may start again
+_SHORT_PATIENCE_SECONDS: Final = 20.0  # the same of one that is gone, or was not seen to run: its node may say so late
+_OTHER_CONTROLLER_SECONDS: Final = (
+    3.0  # in which another controller, that has read what this one came too late for, may be first
+)
 # What a kubelet answers, with status 200, when it has the pod but not the log, or no longer.
 _NO_LOG: Final = (
     b"unable to retrieve container logs for ",  # the container is gone
@@ -74,10 +76,10 @@ class LogFollower:
         follow.pod, follow.body = pod, body
         waited = follow.waited()
         may_come_back = pod.started and not deleted and not (pod.finished and follow.refused)
-        if not follow.done and waited < (_PATIENCE if may_come_back else _PATIENCE_SHORT):
+        if not follow.done and waited < (_PATIENCE_SECONDS if may_come_back else _SHORT_PATIENCE_SECONDS):
             return None
         captured = follow.result()
-        return None if captured.lost and waited < _OTHERS else captured
+        return None if captured.lost and waited < _OTHER_CONTROLLER_SECONDS else captured
 
     def settle(self, uid: str) -> None:
         """Let go of a pod whose error log is safe."""
@@ -163,7 +165,7 @@ class _Follow:
         return None if self._confirmed else "it was not there to be read again, so its last records may be missing"
 
     async def _read_all(self, complete: Callable[[Mapping[str, Any]], None]) -> None:
-        pause = _PAUSE
+        pause = _PAUSE_SECONDS
         while not self.done:
             try:
                 ended, before = self._has_ended(), self._last_read
@@ -182,7 +184,7 @@ class _Follow:
             if not self.done:
                 await asyncio.sleep(pause)
                 if self.pod.started:  # else it is being ended, and its log is there for a moment
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    pause = min(2 * pause, _MAX_PAUSE_SECONDS)
         complete(self.body)
 
     async def _read(self) -> None:

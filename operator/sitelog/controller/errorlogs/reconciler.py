@@ -35,8 +35,8 @@ from .records import Records, release, subject
 from .upload_jobs import UploadJobs
 
 _PAGE: Final = 200  # pods in memory at a time
-_REMEMBERED: Final = 600.0  # seconds in which what was last seen or said of a pod is kept
-_SILENT: Final = 60.0  # seconds after a deletion took effect in which a kubelet says that a pod has ended
+_REMEMBERED_SECONDS: Final = 600.0  # in which what was last seen or said of a pod is kept
+_SILENT_SECONDS: Final = 60.0  # after a deletion took effect in which a kubelet says that a pod has ended
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,9 @@ class ErrorLogReconciler:
                     unmarked.add(body["metadata"]["uid"])
                 await self.reconcile_pod(body, deleted=False)
         self.unmarked = unmarked | (self.unmarked if unread else set())
-        long_ago = time.monotonic() - _REMEMBERED
-        self._records.forget(_REMEMBERED)
-        self._follower.forget(_REMEMBERED)
+        long_ago = time.monotonic() - _REMEMBERED_SECONDS
+        self._records.forget(_REMEMBERED_SECONDS)
+        self._follower.forget(_REMEMBERED_SECONDS)
         self._gone = {uid: (at, last_seen) for uid, (at, last_seen) in self._gone.items() if at > long_ago}
         for _, last_seen in list(self._gone.values()):
             await self.reconcile_pod(last_seen, deleted=True)
@@ -131,7 +131,7 @@ class ErrorLogReconciler:
             return True
 
     async def _end(self, pod: JobPod, *, deleted: bool) -> Termination | None:
-        node_silent = bool(pod.deleted_at) and not pod.finished and seconds_since(pod.deleted_at) > _SILENT
+        node_silent = bool(pod.deleted_at) and not pod.finished and seconds_since(pod.deleted_at) > _SILENT_SECONDS
         deleted = deleted or pod.never_starts
         events = await self._events(pod) if deleted or pod.deleted_at else ()
         return termination_of(pod, deleted=deleted, node_silent=node_silent and not deleted, events=events)

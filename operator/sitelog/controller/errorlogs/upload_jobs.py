@@ -19,7 +19,7 @@ from sitelog.telemetry.metrics import UPLOADS_ACTIVE
 from .records import Records
 from .upload_result import upload_result
 
-_ORPHANED: Final = 60.0  # seconds after which a Job without its Secret is taken to have lost whoever made it
+_ORPHANED_SECONDS: Final = 60.0  # after which a Job without its Secret is taken to have lost whoever made it
 _BATCH: Final = "batch/v1"
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class UploadJobs:
 
     async def _adopt(self, job: UploadJob) -> bool:
         """Give a Job whose pod is gone, and whose maker died before it wrote the Secret, what can still be told."""
-        if seconds_since(job.created_at) < _ORPHANED or await self._pod_exists(job.pod):
+        if seconds_since(job.created_at) < _ORPHANED_SECONDS or await self._pod_exists(job.pod):
             return False
         lost = "the controller was stopped before it had read it, and the pod is gone"
         await self.attach(job, compose(job.pod, job.end, Captured(lost=lost), max_bytes=1 << 20))

@@ -24,7 +24,7 @@ from sitelog.kube.policy_store import PolicyStore
 
 _PAGE: Final = 200
 _PODS: Final = ("v1", "pods")
-_RETRY: Final = 2.0  # seconds until a watch that failed is opened again
+_RETRY_SECONDS: Final = 2.0  # until a watch that failed is opened again
 _RETRY_DENIED: Final = 30.0  # the same where the controller has no right
 _INJECTED: Final = f"{LABEL_GATE}={GATE_INJECTED}"
 _UNENDED: Final = "status.phase!=Succeeded,status.phase!=Failed"
@@ -78,16 +78,18 @@ class GateReconciler:
 
     async def _follow(self, namespace: str) -> None:
         while True:
-            pause = _RETRY
+            pause = _RETRY_SECONDS
             try:
                 async for _ in self._client.watch(path(*_PODS, namespace), labelSelector=_INJECTED):
                     await self.bind()
             except ApiError as error:
-                pause = _RETRY_DENIED if denied(error) else _RETRY
+                pause = _RETRY_DENIED if denied(error) else _RETRY_SECONDS
                 log.warning("pods with the gate are not watched, trying again in %.0f s: %s", pause, error)
             except Exception:
                 # A broken object must not end the process; the next round sees the others.
-                log.exception("pods with the gate are not watched, an error of ours, trying again in %.0f s", _RETRY)
+                log.exception(
+                    "pods with the gate are not watched, an error of ours, trying again in %.0f s", _RETRY_SECONDS
+                )
             await asyncio.sleep(pause)
 
     async def bind(self) -> None:

@@ -61,7 +61,7 @@ class Failing:
 
 
 async def test_no_policy_is_an_answer_only_after_a_list(monkeypatch: Any) -> None:
-    monkeypatch.setattr("sitelog.kube.watching._RETRY", 0.0)
+    monkeypatch.setattr("sitelog.kube.policy_list._RETRY_SECONDS", 0.0)
     store = PolicyStore(Governed("sitelog-system"))
     api: Any = Failing(store)
     await sync_policies(api, store)
