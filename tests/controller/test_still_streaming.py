@@ -68,7 +68,9 @@ def test_running_pods_are_reported_until_they_end(installation: Installation, po
     for name in ("quiet", "ended", "other"):
         assert "StreamingNotStopped" not in pods.events(name)
     names = f"{pods.namespace}/streams, {pods.namespace}/streams-first"
-    message = f"job pods from before go on streaming: {names}; delete them, or set onRevoke: DeletePods"
+    message = (
+        f"job pods started before this policy are still streaming: {names}; delete them, or set onRevoke: DeletePods"
+    )
     assert ready(installation, pods.namespace) == ("False", "StreamingNotStopped", message)
 
     pods.end("streams")
@@ -107,7 +109,7 @@ def test_they_are_deleted_where_the_policy_wants_it_and_nothing_else(installatio
         )
     wait_unstopped(installation, pods, "lingers")  # it streams on until it ends
     assert ready(installation, pods.namespace)[2] == (
-        f"job pods from before stream until they have ended: {pods.namespace}/lingers; they are being deleted"
+        f"job pods started before this policy are still streaming: {pods.namespace}/lingers; they are being deleted"
     )
     pods.api.patch(f"{resource}/lingers", {"metadata": {"finalizers": None}})
     wait_unstopped(installation, pods)

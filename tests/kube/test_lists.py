@@ -40,7 +40,7 @@ async def test_one_that_may_not_be_read_costs_only_itself(
     assert "one" in {body["metadata"]["name"] for body in found}
     assert {body["metadata"]["namespace"] for body in found} == {namespace}
     assert {name: error.status for name, error in unread.items()} == {"default": 403, absent: 403}
-    assert "configmaps in namespace default are not looked at" in caplog.text
+    assert "configmaps in namespace default cannot be listed" in caplog.text
 
 
 async def test_a_list_of_all_is_needed(limited: KubeClient) -> None:

@@ -25,7 +25,7 @@ part ends in a newline, and has no other.
 {{- end }}
 
 {{/*
-Whether containers are few and small enough to be looked at. They are counted before a text is read: for a pod of 20,000
+Whether containers are few and small enough to be checked. They are counted before a text is read: for a pod of 20,000
 texts the API server took seconds, in namespaces of others too.
 */}}
 {{- define "sitelog.pods.small" -}}

@@ -77,7 +77,7 @@ class ReconcileLoop:
             log.warning("%s: trying again in %.0f s: %s", name, self._interval, error)
             return False
         except Exception:
-            # One broken object must not keep the others from being looked at; the next round tries again.
+            # One broken object must not keep the others from being reconciled; the next round tries again.
             log.exception("%s: an error of ours, trying again in %.0f s", name, self._interval)
             return False
         return True

@@ -50,6 +50,6 @@ async def pages(
             if not namespace or not denied(error):
                 raise
             hint = "if its Roles are gone, `helm upgrade` makes them again"
-            log.warning("%s in namespace %s are not looked at, trying again; %s: %s", kind[1], namespace, hint, error)
+            log.warning("%s in namespace %s cannot be listed, trying again; %s: %s", kind[1], namespace, hint, error)
             if unread is not None:
                 unread[namespace] = error

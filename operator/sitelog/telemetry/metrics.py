@@ -32,14 +32,14 @@ FOLLOWED: Final = Gauge(
     "sitelog_error_logs_followed", "Job pods whose error log this controller reads, or has read and not sent yet."
 )
 UPLOADS_ACTIVE: Final = Gauge(
-    "sitelog_uploads_active", "Upload Jobs that were running when this controller last looked."
+    "sitelog_uploads_active", "Upload Jobs that were running at the last round of this controller."
 )
 SWEEP_SECONDS: Final = Histogram(
     "sitelog_sweep_seconds",
-    "Time of one look at everything that the controller keeps in line.",
+    "Time of one round over everything that the controller reconciles.",
     buckets=(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0),
 )
 SWEPT: Final = Gauge(
     "sitelog_sweep_timestamp_seconds",
-    "When everything was last looked at without an error, as a Unix time.",
+    "When everything was last reconciled without an error, as a Unix time.",
 )

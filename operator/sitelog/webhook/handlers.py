@@ -53,7 +53,7 @@ async def _decide(decider: Decider, configmap: ConfigMap, effective: Effective) 
     try:
         return await decider.decide(configmap, effective)
     except NoAnswerError as error:
-        log.warning("%s: not looked at: %s", configmap, error)
+        log.warning("%s: no decision: %s", configmap, error)
         return undecided(configmap, effective)
 
 

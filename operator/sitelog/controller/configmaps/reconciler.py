@@ -34,7 +34,7 @@ _CONFIGMAPS: Final = ("v1", "configmaps")
 _PAGE: Final = 50  # ConfigMaps in memory at a time: each may be a MiB
 _TOGETHER: Final = 16  # of them worked on at a time: most of it is waiting for the API server
 _SETTLED_SECONDS: Final = 15.0  # after a change of the policies, by when the webhook's pods have long heard of it
-_RECHECK_SECONDS: Final = 600.0  # after which everything is looked at, although no policy has changed
+_RECHECK_SECONDS: Final = 600.0  # after which everything is reconciled, although no policy has changed
 
 T = TypeVar("T")
 

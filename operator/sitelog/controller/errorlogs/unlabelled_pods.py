@@ -1,7 +1,7 @@
 """Job pods that were made while no webhook pod answered: found, and marked as the webhook would have done.
 
 In the API server the chart's MutatingAdmissionPolicy has marked them already as unseen, and holds them; an older API
-server has not, and they are found when all pods are looked at.
+server has not, and they are found when all pods are reconciled.
 """
 
 import logging

@@ -169,5 +169,7 @@ def _held(policy: Policy) -> Finding:
         return Finding("False", Reason.DRY_RUN, "the API server warns, and refuses nothing")
     if policy.selector.example is None:
         return Finding("True", Reason.NOTHING_PROHIBITED, "no object can have the labels that spec.selector asks for")
-    message = "the API server refuses job configurations that Sitelog has not looked at, and job pods that may stream"
+    message = (
+        "the API server refuses job configurations that Sitelog has not decided about, and job pods that may stream"
+    )
     return Finding("True", Reason.IN_FORCE, message)

@@ -39,7 +39,7 @@ class _Seen:
     ----------
     counts : ConfigMaps by decision.
     stuck, disagreeing : those that cannot be brought into line, and site files that forbid where the policy allows.
-    unstopped : job pods that go on streaming under its prohibition.
+    unstopped : job pods that are still streaming under its prohibition.
     ungated : FL clients' pods without the gate that it asks for.
     would_be : ConfigMaps by what would be decided if the policy were enforced.
     """
@@ -72,7 +72,7 @@ class PolicyStatus:
         Parameters
         ----------
         unmarked : gives the uids whose counts are not settled yet.
-        unstopped : job pods that go on streaming, by the policy that forbids.
+        unstopped : job pods that are still streaming, by the policy that forbids.
         ungated : FL clients' pods without the gate, by the policy that asks for it.
         would_be : what would be decided about ConfigMaps, by the policy in mode DryRun.
         """
@@ -150,10 +150,9 @@ class PolicyStatus:
             message = f"stored before and cannot be brought into line: {shown}; delete them"
             return "False", Reason.OBJECTS_REFUSED, message
         if seen.unstopped:
-            shown = _some(seen.unstopped)
-            message = f"job pods from before go on streaming: {shown}; delete them, or set onRevoke: DeletePods"
-            if policy.on_revoke is OnRevoke.DELETE_PODS:
-                message = f"job pods from before stream until they have ended: {shown}; they are being deleted"
+            deleting = policy.on_revoke is OnRevoke.DELETE_PODS
+            next_step = "they are being deleted" if deleting else "delete them, or set onRevoke: DeletePods"
+            message = f"job pods started before this policy are still streaming: {_some(seen.unstopped)}; {next_step}"
             return "False", Reason.STREAMING_NOT_STOPPED, message
         if seen.ungated:
             message = f"FL clients run without the gate: {_some(seen.ungated)}; what to do is in their Events"

@@ -39,7 +39,7 @@ async def count(client: KubeClient, policy: str, result: UploadResult, uid: str)
             await client.patch(resource, change)
         except ConflictError:
             if not more:
-                raise  # what is not counted is not marked either, and looked at again
+                raise  # what is not counted is not recorded either, and counted in the next round
             continue
         except NotFoundError:
             return  # the policy is gone, and its totals with it

@@ -13,7 +13,7 @@ from .site_resources import decide_site_resources, is_site_resources_key
 
 
 def may_concern(keys: Iterable[str]) -> bool:
-    """Whether a ConfigMap with these keys has to be looked at."""
+    """Whether a ConfigMap with these keys has to be decided about."""
     return any(key in CONFIG_KEYS or is_site_resources_key(key) for key in keys)
 
 

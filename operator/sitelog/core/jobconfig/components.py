@@ -27,7 +27,7 @@ _BUILT_AT: Final = tuple(
 )
 _SECTIONS: Final = ("components", "executors", "task_result_filters", "task_data_filters")
 _MAX_PARTS: Final = 4  # `task_result_filters.#1.filters.#1`, the longest pattern
-_STEPS: Final = 60  # for each value looked at
+_STEPS: Final = 60  # for each value
 
 Place = tuple[Any, ...]  # keys and list positions from the top, as Python writes them
 

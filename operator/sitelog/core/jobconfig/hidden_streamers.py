@@ -12,7 +12,7 @@ from .components import Component, class_path
 from .resolver import Resolved
 from .streamer import may_become_streamer, names_streamer
 
-_STEPS: Final = 4  # for each value looked at
+_STEPS: Final = 4  # for each value
 
 
 def may_be_brought_in(config: dict[Any, Any], resolved: Resolved, built: Collection[Component], budget: Budget) -> bool:

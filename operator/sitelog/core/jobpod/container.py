@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# The API server looks no further either (charts/sitelog/templates/_pods.tpl). A job pod of NVFlare's launcher has about
+# The API server checks no more either (charts/sitelog/templates/_pods.tpl). A job pod of NVFlare's launcher has about
 # 40 texts and 1,000 characters.
 MAX_CONTAINERS: Final = 50
 MAX_TEXTS: Final = 1000
@@ -52,7 +52,7 @@ class Container:
 
 
 def is_too_large(containers: Sequence[Container]) -> bool:
-    """Whether a pod has more than is looked at."""
+    """Whether a pod has more than is checked."""
     if len(containers) > MAX_CONTAINERS or sum(len(container.texts) for container in containers) > MAX_TEXTS:
         return True
     return sum(len(text) + 1 for container in containers for text in container.texts) > MAX_CHARACTERS

@@ -29,7 +29,7 @@ def hold_pod(containers: Sequence[Container]) -> tuple[Container, ...]:
         One of them cannot be kept from it. The message names the container and the cause.
     """
     if is_too_large(containers):
-        raise CommandError("it is too large to be looked at")
+        raise CommandError("it is too large to be checked")
     return tuple(_hold(container) for container in containers)
 
 

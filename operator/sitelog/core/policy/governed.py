@@ -1,4 +1,4 @@
-"""Which namespaces Sitelog governs: where policies are read, where objects are looked at, and whom a policy reaches."""
+"""Which namespaces Sitelog governs: where policies are read, where objects are reviewed, and whom a policy reaches."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

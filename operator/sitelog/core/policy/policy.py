@@ -72,7 +72,7 @@ class Streamer:
     ----------
     log_file_name : base name of the log file, in the job's folder.
     liveness_interval : seconds between heartbeats while nothing is written; below the receiver's idle timeout of 30 s.
-    poll_interval : seconds between looks at the file.
+    poll_interval : seconds between readings of the file.
     """
 
     log_file_name: str = "log.txt"
@@ -100,7 +100,7 @@ class ErrorLog:
     capture : where the error log is read from.
     max_bytes : what is kept of a longer log: its end.
     image : image of the upload Job, or None for the operator's setting.
-    ttl_seconds : how long a finished upload Job stays to be looked at.
+    ttl_seconds : how long a finished upload Job is kept.
     """
 
     upload: bool = False
