@@ -23,7 +23,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 tools: $(READY) ## etcd, kube-apiserver, kube-controller-manager, kubectl, helm (built once, about 8 minutes on 2 cores)
-	@$(BIN)/python tests/support/binaries.py
+	@$(BIN)/python tests/support/control_plane/binaries.py
 
 check: $(READY) ## style, types and the arrows between the rooms
 	@echo "==> ruff check"

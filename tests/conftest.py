@@ -9,12 +9,12 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from sitelog.kube.client import KubeClient
-from support import hypothesis_profiles
-from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError
-from support.fixtures_federation import federation  # noqa: F401 - a fixture
-from support.installation import Installation
-from support.kubelet import PlayedKubelet
+from support.control_plane.api import ApiError
+from support.control_plane.control_plane import ControlPlane
+from support.federation.fixtures import federation  # noqa: F401 - a fixture
+from support.inputs import hypothesis_profiles
+from support.kubelet.kubelet import PlayedKubelet
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 hypothesis_profiles.register()

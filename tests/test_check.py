@@ -17,7 +17,7 @@ from sitelog.core.configmap.configmap import ConfigMap
 from sitelog.core.configmap.decide import decide
 from sitelog.core.policy.effective import effective
 from sitelog.kube.policies import parse_policy
-from support.configurations import PART, STREAMER
+from support.inputs.configurations import PART, STREAMER
 
 POLICY = """
 apiVersion: sitelog.dev/v1alpha1

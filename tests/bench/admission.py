@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.control_plane_api import Api, Json
-from support.federation_jobs import client_config
-from support.installation import Installation, configmap
-from support.slow_configurations import SLOW
+from support.control_plane.api import Api, Json
+from support.federation.jobs import client_config
+from support.inputs.slow_configurations import SLOW
+from support.sitelog.installation import Installation, configmap
 
 GOAL = 0.250  # seconds, p95 beside the worst input
 NUMBER = 200

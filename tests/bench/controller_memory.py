@@ -7,10 +7,10 @@ from pathlib import Path
 from bench.process_memory import Memory
 from bench.simulated_logs import SimulatedLogs
 from bench.simulated_pods import SimulatedPods
-from support.control_plane_keys import write_serving_pair
-from support.installation import NAMESPACE, Installation
-from support.sitelog_process import SitelogProcess
-from support.stand_in_uploader import StandInUploader
+from support.control_plane.keys import write_serving_pair
+from support.federation.stand_in_uploader import StandInUploader
+from support.sitelog.installation import NAMESPACE, Installation
+from support.sitelog.sitelog_process import SitelogProcess
 from support.wait import wait_for
 
 LIMIT = 512  # MiB: controller.resources of the chart

@@ -4,9 +4,9 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from support.control_plane_api import Json
-from support.federation_jobs import JOB_LOG_STREAMER, client_config
-from support.installation import Installation, configmap
+from support.control_plane.api import Json
+from support.federation.jobs import JOB_LOG_STREAMER, client_config
+from support.sitelog.installation import Installation, configmap
 from support.wait import wait_for
 
 GOAL = 5.0  # seconds

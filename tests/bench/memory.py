@@ -9,9 +9,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `bench` and `support` are 
 
 from bench import controller_memory, webhook_memory
 from bench.process_memory import Memory
-from support.control_plane import ControlPlane
-from support.installation import Installation
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import ControlPlane
+from support.kubelet.kubelet import PlayedKubelet
+from support.sitelog.installation import Installation
 
 
 class Table:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Self, TypeVar
 
 from sitelog.core.names import SIDECAR
-from support.control_plane_keys import ServingPair
+from support.control_plane.keys import ServingPair
 
 T = TypeVar("T")
 _ANSWER = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bench.simulated_logs import SimulatedLogs
 from sitelog.core.names import SIDECAR
-from support.control_plane_api import STRATEGIC_MERGE_PATCH, Api, Json
-from support.job_pods import job_pod
-from support.kubelet import register_node
-from support.kubelet_status import container_status, pod_status, running, terminated
-from support.sidecar_output import sidecar_output
+from support.control_plane.api import STRATEGIC_MERGE_PATCH, Api, Json
+from support.kubelet.kubelet import register_node
+from support.kubelet.status import container_status, pod_status, running, terminated
+from support.pods.job_pods import job_pod
+from support.pods.sidecar_output import sidecar_output
 
 NODES = 10
 _AT_ONCE = 8

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.webhook_process import WebhookProcess, review_of
-from support.control_plane_api import Json
-from support.federation_jobs import JOB_LOG_STREAMER, client_config
-from support.installation import Installation, configmap
-from support.slow_configurations import SLOW
+from support.control_plane.api import Json
+from support.federation.jobs import JOB_LOG_STREAMER, client_config
+from support.inputs.slow_configurations import SLOW
+from support.sitelog.installation import Installation, configmap
 
 GOAL = 0.050  # seconds, p95 of other reviews
 _SECONDS = 60.0

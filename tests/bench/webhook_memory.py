@@ -6,10 +6,10 @@ from pathlib import Path
 
 from bench.process_memory import Memory
 from bench.webhook_process import LIMIT, WebhookProcess, review_of
-from support.control_plane_api import Json
-from support.federation_jobs import JOB_LOG_STREAMER, client_config
-from support.installation import Installation, configmap
-from support.job_pods import job_pod
+from support.control_plane.api import Json
+from support.federation.jobs import JOB_LOG_STREAMER, client_config
+from support.pods.job_pods import job_pod
+from support.sitelog.installation import Installation, configmap
 
 __all__ = ["GROWTH", "LIMIT", "measure"]
 GROWTH = 0.05

@@ -8,11 +8,11 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
-from support.control_plane_api import Json
-from support.control_plane_keys import write_serving_pair
-from support.control_plane_process import free_port
-from support.installation import NAMESPACE, Installation
-from support.sitelog_process import SitelogProcess
+from support.control_plane.api import Json
+from support.control_plane.keys import write_serving_pair
+from support.control_plane.process import free_port
+from support.sitelog.installation import NAMESPACE, Installation
+from support.sitelog.sitelog_process import SitelogProcess
 
 LIMIT = 256  # MiB: webhook.resources of the chart
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from sitelog.core.names import GROUP, KIND, PLURAL, VERSION
-from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError
-from support.kubelet import PlayedKubelet
+from support.control_plane.api import ApiError
+from support.control_plane.control_plane import ControlPlane
+from support.kubelet.kubelet import PlayedKubelet
 from support.wait import wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 import pytest
 
 from sitelog.core.names import GROUP, PLURAL, VERSION, WORKER_MODULE
-from support.chart_alone import ChartAlone
-from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError, Json
-from support.enforced import goes_by
+from support.control_plane.api import ApiError, Json
+from support.control_plane.control_plane import ControlPlane
+from support.sitelog.chart_alone import ChartAlone
+from support.sitelog.enforced import goes_by
 from support.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("crd")

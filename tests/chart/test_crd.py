@@ -11,7 +11,7 @@ import yaml
 
 from sitelog.core import names, policy
 from sitelog.kube.policies import PolicyError, parse_policy
-from support.control_plane import CommandError, ControlPlane
+from support.control_plane.control_plane import CommandError, ControlPlane
 
 pytestmark = pytest.mark.usefixtures("crd")
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from support.control_plane import CommandError, ControlPlane
-from support.control_plane_keys import write_serving_pair
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import CommandError, ControlPlane
+from support.control_plane.keys import write_serving_pair
+from support.kubelet.kubelet import PlayedKubelet
 
 pytestmark = pytest.mark.usefixtures("crd")
 

@@ -10,8 +10,8 @@ import pytest
 
 from sitelog.core.configmap.configmap import CONFIG_KEYS
 from sitelog.core.names import CLIENT_MODULE, WORKER_MODULE
-from support.control_plane import CommandError, ControlPlane
-from support.control_plane_process import free_port
+from support.control_plane.control_plane import CommandError, ControlPlane
+from support.control_plane.process import free_port
 from support.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("crd")

@@ -20,9 +20,9 @@ from sitelog.core.names import (
     LABEL_MANAGED,
     WORKER_MODULE,
 )
-from support.chart_alone import ChartAlone
-from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError, Json
+from support.control_plane.api import ApiError, Json
+from support.control_plane.control_plane import ControlPlane
+from support.sitelog.chart_alone import ChartAlone
 
 pytestmark = pytest.mark.usefixtures("crd")
 

@@ -13,8 +13,8 @@ from sitelog.core.policy.governed import Governed
 from sitelog.core.policy.policy import LogStreaming
 from sitelog.kube.client import KubeClient
 from sitelog.kube.policy_store import PolicyStore
-from support.control_plane import ControlPlane
-from support.control_plane_api import Json
+from support.control_plane.api import Json
+from support.control_plane.control_plane import ControlPlane
 
 OLD: dict[str, Json] = {
     "silent": {"mode": "Enforce"},

@@ -12,7 +12,7 @@ import yaml
 from sitelog.core import names
 from sitelog.core.jobpod import container as container_module
 from sitelog.core.jobpod import patterns
-from support.control_plane import CommandError, ControlPlane
+from support.control_plane.control_plane import CommandError, ControlPlane
 
 Objects = list[dict[str, Any]]
 

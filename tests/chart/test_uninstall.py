@@ -3,10 +3,10 @@
 import pytest
 
 from sitelog.core.names import FINALIZER_ERROR_LOG
-from support.control_plane import ControlPlane
-from support.installation import NAMESPACE, Installation
-from support.job_pods import JobPods
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import ControlPlane
+from support.kubelet.kubelet import PlayedKubelet
+from support.pods.job_pods import JobPods
+from support.sitelog.installation import NAMESPACE, Installation
 from support.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("crd")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.binaries import PACKAGES, ToolsError, kubernetes_version, tools_folder
-from support.control_plane import CommandError, ControlPlane
+from support.control_plane.binaries import PACKAGES, ToolsError, kubernetes_version, tools_folder
+from support.control_plane.control_plane import CommandError, ControlPlane
 from support.wait import wait_for
 
 
@@ -73,7 +73,7 @@ def test_the_garbage_collector_runs(control_plane: ControlPlane, namespace: str)
 
 START_AND_WAIT = """
 import signal
-from support.control_plane import ControlPlane
+from support.control_plane.control_plane import ControlPlane
 with ControlPlane() as control_plane:
     children = [control_plane._etcd, control_plane._api_server, control_plane._controller_manager]
     print(*(child.pid for child in children), flush=True)

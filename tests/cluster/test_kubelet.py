@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
-from support.control_plane import CommandError, ControlPlane
-from support.control_plane_api import ApiError, Json
-from support.kubelet import PlayedKubelet
-from support.kubelet_container import PROGRAMS
+from support.control_plane.api import ApiError, Json
+from support.control_plane.control_plane import CommandError, ControlPlane
+from support.kubelet.container import PROGRAMS
+from support.kubelet.kubelet import PlayedKubelet
 from support.wait import wait_for
 
 # --- pods played by hand ----------------------------------------------------------------------------------------------

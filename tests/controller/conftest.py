@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from support.controllers import Controllers, own_controllers
-from support.installation import Installation
-from support.job_pods import JobPods
-from support.kubelet import PlayedKubelet
-from support.sitelog_process import SitelogProcess
-from support.stand_in_uploader import StandInUploader
+from support.federation.stand_in_uploader import StandInUploader
+from support.kubelet.kubelet import PlayedKubelet
+from support.pods.job_pods import JobPods
+from support.sitelog.controllers import Controllers, own_controllers
+from support.sitelog.installation import Installation
+from support.sitelog.sitelog_process import SitelogProcess
 
 
 @pytest.fixture(scope="module")

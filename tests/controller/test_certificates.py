@@ -16,12 +16,12 @@ from cryptography import x509
 from sitelog.controller.certificates import reconciler as room
 from sitelog.controller.certificates.reconciler import CertificateReconciler
 from sitelog.kube.client import KubeClient
-from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError, Json
-from support.control_plane_process import free_port
-from support.controllers import Controllers, own_controllers
-from support.installation import CHART, NAMESPACE, Installation, configmap
-from support.kubelet import PlayedKubelet
+from support.control_plane.api import ApiError, Json
+from support.control_plane.control_plane import ControlPlane
+from support.control_plane.process import free_port
+from support.kubelet.kubelet import PlayedKubelet
+from support.sitelog.controllers import Controllers, own_controllers
+from support.sitelog.installation import CHART, NAMESPACE, Installation, configmap
 from support.wait import wait_for
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"

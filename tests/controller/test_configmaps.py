@@ -15,10 +15,10 @@ from sitelog.decider.door import Decider
 from sitelog.kube.client import KubeClient
 from sitelog.kube.peers import Share
 from sitelog.kube.policy_store import PolicyStore
-from support.control_plane import ControlPlane
-from support.control_plane_api import Json
-from support.installation import NAMESPACE, Installation, configmap
-from support.sitelog_process import SitelogProcess
+from support.control_plane.api import Json
+from support.control_plane.control_plane import ControlPlane
+from support.sitelog.installation import NAMESPACE, Installation, configmap
+from support.sitelog.sitelog_process import SitelogProcess
 from support.wait import wait_for
 
 KEY = "config_fed_client.json"

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from support.control_plane_api import Json
-from support.installation import Installation, configmap
-from support.job_pods import JobPods, job_pod
+from support.control_plane.api import Json
+from support.pods.job_pods import JobPods, job_pod
+from support.sitelog.installation import Installation, configmap
 from support.wait import wait_for
 
 PATH = "nvflare.app_common.logging.job_log_streamer.JobLogStreamer"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from support.control_plane import ControlPlane
-from support.control_plane_api import Json
-from support.federation import SITE, Federation
-from support.federation_jobs import write_job
-from support.installation import Installation
-from support.job_pods import BROKEN, CLEAN, JobPods
-from support.stand_in_uploader import StandInUploader
+from support.control_plane.api import Json
+from support.control_plane.control_plane import ControlPlane
+from support.federation.federation import SITE, Federation
+from support.federation.jobs import write_job
+from support.federation.stand_in_uploader import StandInUploader
+from support.pods.job_pods import BROKEN, CLEAN, JobPods
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 RECORD = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,000 - sitelog - CRITICAL - Pod %s: %s\n"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sitelog.core.names import WORKER_MODULE
-from support.control_plane_api import Json
-from support.installation import Installation
-from support.job_pods import BROKEN, LOG, JobPods, job_pod
-from support.stand_in_uploader import StandInUploader
+from support.control_plane.api import Json
+from support.federation.stand_in_uploader import StandInUploader
+from support.pods.job_pods import BROKEN, LOG, JobPods, job_pod
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 OTHER_JOB = ["python3", "-m", WORKER_MODULE, "-n", "others-job", "-c", "site-2"]

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from sitelog.core.names import CLIENT_MODULE
-from support.client_pods import client_pod, create_account, install_site, site_chart
-from support.control_plane import ControlPlane
-from support.control_plane_api import Json
-from support.controllers import own_controllers
-from support.installation import NAMESPACE, Installation
-from support.job_pods import JobPods
-from support.kubelet import PlayedKubelet
-from support.provisioning import SITE
+from support.control_plane.api import Json
+from support.control_plane.control_plane import ControlPlane
+from support.federation.provisioning import SITE
+from support.kubelet.kubelet import PlayedKubelet
+from support.pods.client_pods import client_pod, create_account, install_site, site_chart
+from support.pods.job_pods import JobPods
+from support.sitelog.controllers import own_controllers
+from support.sitelog.installation import NAMESPACE, Installation
 from support.wait import wait_for
 
 ROLE = f"sitelog-{NAMESPACE}-gate"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from sitelog.kube.jobs import upload_name
-from support.control_plane_api import Json
-from support.controllers import Controllers
-from support.installation import Installation
-from support.job_pods import BROKEN, CLEAN, JobPods, received
-from support.sitelog_process import SitelogProcess
-from support.stand_in_uploader import StandInUploader
+from support.control_plane.api import Json
+from support.federation.stand_in_uploader import StandInUploader
+from support.pods.job_pods import BROKEN, CLEAN, JobPods, received
+from support.sitelog.controllers import Controllers
+from support.sitelog.installation import Installation
+from support.sitelog.sitelog_process import SitelogProcess
 from support.wait import wait_for
 
 # What the controller does for a pod, in this order: method, path, body, with JOB and POD for the names.

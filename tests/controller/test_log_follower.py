@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from sitelog.core.names import FORBIDDING_ARGUMENT, LABEL_DECISION, SIDECAR
-from support.configurations import STREAMER
-from support.controllers import Controllers
-from support.installation import Installation, configmap
-from support.job_pods import BROKEN, LOG, received
-from support.kubelet import PlayedKubelet
-from support.kubelet_hand import pod_path
-from support.sidecar_output import sidecar_output
-from support.sidecar_pods import SidecarPods
-from support.sitelog_process import SitelogProcess
-from support.stand_in_uploader import StandInUploader
+from support.federation.stand_in_uploader import StandInUploader
+from support.inputs.configurations import STREAMER
+from support.kubelet.hand import pod_path
+from support.kubelet.kubelet import PlayedKubelet
+from support.pods.job_pods import BROKEN, LOG, received
+from support.pods.sidecar_output import sidecar_output
+from support.pods.sidecar_pods import SidecarPods
+from support.sitelog.controllers import Controllers
+from support.sitelog.installation import Installation, configmap
+from support.sitelog.sitelog_process import SitelogProcess
 from support.wait import wait_for
 
 FIRST = b"2026-01-01 10:00:00,000 - Worker - ERROR - first\nTraceback: \xff not UTF-8\n"

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from support.control_plane import ControlPlane
-from support.installation import NAMESPACE, Installation
-from support.sitelog_process import SitelogProcess
+from support.control_plane.control_plane import ControlPlane
+from support.sitelog.installation import NAMESPACE, Installation
+from support.sitelog.sitelog_process import SitelogProcess
 
 FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from support.controllers import Controllers
-from support.installation import Installation
-from support.job_pods import BROKEN, CLEAN, JobPods, received
-from support.sitelog_process import SitelogProcess
-from support.stand_in_uploader import StandInUploader
+from support.federation.stand_in_uploader import StandInUploader
+from support.pods.job_pods import BROKEN, CLEAN, JobPods, received
+from support.sitelog.controllers import Controllers
+from support.sitelog.installation import Installation
+from support.sitelog.sitelog_process import SitelogProcess
 from support.wait import wait_for
 
 COUNT = 6

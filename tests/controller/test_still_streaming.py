@@ -6,9 +6,9 @@ from http import HTTPStatus
 import pytest
 
 from sitelog.core.names import FORBIDDING_ARGUMENT, FORBIDDING_VALUE, FORBIDDING_VARIABLE
-from support.control_plane_api import ApiError
-from support.installation import NAMESPACE, Installation
-from support.job_pods import JobPods, job_pod
+from support.control_plane.api import ApiError
+from support.pods.job_pods import JobPods, job_pod
+from support.sitelog.installation import NAMESPACE, Installation
 from support.wait import wait_for
 
 

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from support.control_plane_api import Json
-from support.federation import SITE, Federation
-from support.installation import Installation
-from support.staged_site import staged_local
+from support.control_plane.api import Json
+from support.federation.federation import SITE, Federation
+from support.federation.staged_site import staged_local
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 BASE = {"format_version": 2, "client": {"retry_timeout": 30}, "components": []}

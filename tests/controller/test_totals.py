@@ -9,7 +9,7 @@ from sitelog.controller.policies import totals
 from sitelog.controller.policies.totals import Pending, count
 from sitelog.core.names import UploadResult
 from sitelog.kube.client import ConflictError, KubeClient
-from support.installation import Installation
+from support.sitelog.installation import Installation
 
 COUNTED = 24
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_CLIENT, LABEL_JOB
-from support.control_plane_api import Json
-from support.installation import Installation
-from support.job_pods import BROKEN, JobPods, received
-from support.stand_in_uploader import StandInUploader
+from support.control_plane.api import Json
+from support.federation.stand_in_uploader import StandInUploader
+from support.pods.job_pods import BROKEN, JobPods, received
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 

@@ -15,8 +15,8 @@ from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy.effective import effective
 from sitelog.core.policy.policy import LogStreaming, Policy, Streamer
-from support.configurations import STREAMER, chaotic, devious, values
-from support.hypothesis_profiles import at_least
+from support.inputs.configurations import STREAMER, chaotic, devious, values
+from support.inputs.hypothesis_profiles import at_least
 
 ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN
 MIB = 1024 * 1024

@@ -22,7 +22,7 @@ from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.governed import Governed
 from sitelog.core.policy.policy import ErrorLog, LogStreaming, Mode, Policy
 from sitelog.core.policy.selector import Requirement, Selector
-from support.policies import HERE, ROOT, labels, many, selectors
+from support.inputs.policies import HERE, ROOT, labels, many, selectors
 
 PREFIX = f"sitelog-{ROOT}"
 LOCKS = {AdmissionPolicy.CONFIGMAPS, AdmissionPolicy.PODS}

@@ -26,7 +26,7 @@ from sitelog.core.names import (
 from sitelog.core.policy.effective import effective
 from sitelog.core.policy.policy import LogStreaming, Mode, Policy, Streamer
 from sitelog.kube.configmaps import merge_for, stored_configmap
-from support.configurations import PART, STREAMER, plain
+from support.inputs.configurations import PART, STREAMER, plain
 
 ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN
 ALLOWING = Policy("fl", "site", generation=3)

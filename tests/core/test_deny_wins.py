@@ -14,7 +14,7 @@ from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.policy import LogStreaming, Mode, Policy
 from sitelog.webhook.job_pod_review import review_pod
 from sitelog.webhook.review import Review
-from support.policies import HERE, ROOT, labels, many, selectors
+from support.inputs.policies import HERE, ROOT, labels, many, selectors
 
 STREAMER = {"id": "mine", "path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer"}
 RESOURCES = {"format_version": 2, "client": {}, "components": []}

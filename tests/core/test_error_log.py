@@ -10,7 +10,7 @@ from sitelog.core.errorlog.records import ErrorRecords, closing_record, cut, joi
 from sitelog.core.errorlog.upload_plan import Captured, compose
 from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.jobpod.termination import End, Termination, termination_of
-from support import recorded
+from support.pods import recorded
 
 ENOUGH = 10**6
 COPIES = [

@@ -16,8 +16,8 @@ from sitelog.core.policy.effective import EffectivePolicy
 from sitelog.core.policy.policy import ErrorLog, Policy
 from sitelog.kube.jobs import job_manifest, parse_upload_job
 from sitelog.kube.pods import parse_job_pod
-from support.hypothesis_profiles import at_least
-from support.job_pods import job_pod
+from support.inputs.hypothesis_profiles import at_least
+from support.pods.job_pods import job_pod
 
 ERROR_LOG = ErrorLog(upload=True, courier_secret_name="courier")
 FORCE = EffectivePolicy((Policy("fl", "site", client_name="site-1", error_log=ERROR_LOG),))

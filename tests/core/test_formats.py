@@ -21,8 +21,8 @@ from sitelog.core.jobconfig.undecidable import UndecidableError
 from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support.configurations import STREAMER
-from support.hypothesis_profiles import at_least
+from support.inputs.configurations import STREAMER
+from support.inputs.hypothesis_profiles import at_least
 
 FORBIDDEN, ALLOWED = LogStreaming.FORBIDDEN, LogStreaming.ALLOWED
 REAL = sorted(Path(nvflare.__file__).parent.rglob("*.conf"))

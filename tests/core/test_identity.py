@@ -16,9 +16,9 @@ from sitelog.core.names import WORKER_MODULE, Reason
 from sitelog.core.policy.effective import EffectivePolicy
 from sitelog.core.policy.policy import Policy
 from sitelog.kube.pods import parse_job_pod
-from support import recorded
-from support.hypothesis_profiles import at_least
-from support.launched_pod import launched_pod
+from support.inputs.hypothesis_profiles import at_least
+from support.pods import recorded
+from support.pods.launched_pod import launched_pod
 
 HEAD = ("/usr/local/bin/python3", "-u", "-m", WORKER_MODULE)
 JOB = "c754e82b-5b77-466e-a93d-51fd791024a7"

@@ -14,8 +14,8 @@ from sitelog.core.jobconfig.formats import format_of
 from sitelog.core.jobconfig.verdict import Verdict, judge
 from sitelog.core.names import Decision
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support import torch_stand_in
-from support.nvflare_loader import Loaded, NvflareLoader
+from support.oracle import torch_stand_in
+from support.oracle.nvflare_loader import Loaded, NvflareLoader
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "kill-switch" / "cases.json").read_text())["cases"]
 

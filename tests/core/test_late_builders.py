@@ -13,7 +13,7 @@ from sitelog.core.jobconfig.builders import BUILDS_BY_NAME, LATE_BUILDERS
 from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support.configurations import MINIMAL, PART, STREAMER
+from support.inputs.configurations import MINIMAL, PART, STREAMER
 
 ROOT = Path(nvflare.__file__).parent
 # Calls that make objects out of a description or a path.

@@ -11,8 +11,8 @@ from sitelog.core.jobconfig import unknown
 from sitelog.core.jobconfig.verdict import Verdict, judge
 from sitelog.core.names import Decision
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support.configurations import ENVIRONMENT, MINIMAL, PART, STREAMER
-from support.nvflare_loader import NvflareLoader
+from support.inputs.configurations import ENVIRONMENT, MINIMAL, PART, STREAMER
+from support.oracle.nvflare_loader import NvflareLoader
 
 MODULE = STREAMER.rpartition(".")[0]
 INVOKED = {"@d": {"k": "{x}"}, "foo": "{@d:a=JobLogStreamer}"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sitelog.core.policy.effective import EffectivePolicy, Policies
 from sitelog.core.policy.policy import ErrorLog, LogStreaming, Mode, Policy
 from sitelog.core.policy.selector import Requirement, Selector
-from support.policies import HERE, ROOT, labels, many
+from support.inputs.policies import HERE, ROOT, labels, many
 
 ALLOWED, ERROR_LOG_ONLY, FORBIDDEN = LogStreaming
 

@@ -19,11 +19,11 @@ from nvflare.fuel.utils import class_utils, components_utils
 from sitelog.core.jobconfig.verdict import Verdict, judge
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support import torch_stand_in
-from support.configurations import ENVIRONMENT, STREAMER, chaotic, devious
-from support.cunning import cunning
-from support.hypothesis_profiles import at_least
-from support.nvflare_loader import Loaded, NvflareLoader
+from support.inputs.configurations import ENVIRONMENT, STREAMER, chaotic, devious
+from support.inputs.cunning import cunning
+from support.inputs.hypothesis_profiles import at_least
+from support.oracle import torch_stand_in
+from support.oracle.nvflare_loader import Loaded, NvflareLoader
 
 LOCK = "NVFLARE_ALLOW_LOG_STREAMING"
 # What nobody can tell from the text: what only the job knows, and what Python alone would.

@@ -21,9 +21,9 @@ from sitelog.core.jobconfig.undecidable import UndecidableError
 from sitelog.core.jobconfig.unknown import NAME, SYSTEM_VARIABLES, TEXT, may_be, may_name
 from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support.configurations import ENVIRONMENT, STREAMER, chaotic, devious
-from support.cunning import cunning
-from support.hypothesis_profiles import at_least
+from support.inputs.configurations import ENVIRONMENT, STREAMER, chaotic, devious
+from support.inputs.cunning import cunning
+from support.inputs.hypothesis_profiles import at_least
 
 
 @pytest.fixture(autouse=True, scope="module")

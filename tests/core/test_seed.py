@@ -16,10 +16,10 @@ from sitelog.core.jobconfig.streamer import entry
 from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision, Reason
 from sitelog.core.policy.policy import LogStreaming, Streamer
-from support.configurations import MINIMAL, NAMESAKE, PART, STREAMER, plain, plain_texts, streamers, values
-from support.hypothesis_profiles import at_least
-from support.nvflare_loader import NvflareLoader
-from support.seed import Seed
+from support.inputs.configurations import MINIMAL, NAMESAKE, PART, STREAMER, plain, plain_texts, streamers, values
+from support.inputs.hypothesis_profiles import at_least
+from support.oracle.nvflare_loader import NvflareLoader
+from support.oracle.seed import Seed
 
 ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN
 DEFAULTS = Streamer()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sitelog.core.errorlog.sidecar_copy import TRAILER_ROOM, is_finished, read_copy
 from sitelog.core.errorlog.upload_plan import Captured
 from sitelog.sidecar import copy_log
-from support.sidecar_output import sidecar_output
+from support.pods.sidecar_output import sidecar_output
 from support.wait import wait_for
 
 PROGRAM = Path(copy_log.__file__).read_text(encoding="utf-8")

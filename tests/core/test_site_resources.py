@@ -21,8 +21,8 @@ from sitelog.core.names import ANNOTATION_SITE_VALUE, Decision, Reason
 from sitelog.core.policy.effective import effective
 from sitelog.core.policy.policy import LogStreaming, Mode, Policy
 from sitelog.kube.configmaps import parse_configmap
-from support.federation import SITE, Federation
-from support.staged_site import staged_local
+from support.federation.federation import SITE, Federation
+from support.federation.staged_site import staged_local
 
 ALLOWED = Policy("fl", "site")
 ERROR_LOG_ONLY = replace(ALLOWED, log_streaming=LogStreaming.ERROR_LOG_ONLY)  # the server is to take what we upload

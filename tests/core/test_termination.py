@@ -6,7 +6,7 @@ import pytest
 
 from sitelog.core.jobpod.pod import JobPod, PodEvent, Terminated, Waiting
 from sitelog.core.jobpod.termination import End, Termination, never_ran, termination_of
-from support import recorded
+from support.pods import recorded
 
 # case -> (its end, a part of the sentence, whether the watch alone tells before the pod is gone)
 ENDS = {

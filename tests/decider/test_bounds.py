@@ -15,8 +15,8 @@ from sitelog.decider import process
 from sitelog.decider.door import Decider
 from sitelog.decider.process import NoAnswerError, Worker
 from sitelog.decider.worker import MEMORY, PROCESSOR_SECONDS
-from support import bounded_functions
-from support.slow_configurations import HOCON, JSON, SLOW
+from support.inputs.slow_configurations import HOCON, JSON, SLOW
+from support.sitelog import bounded_functions
 
 MIB = 1024 * 1024
 
@@ -30,7 +30,7 @@ def decider() -> Iterator[Decider]:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    monkeypatch.setenv("PYTHONPATH", str(Path(bounded_functions.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(bounded_functions.__file__).parents[2]))
     made = Worker(bounded_functions.__name__)
     yield made
     made.close()

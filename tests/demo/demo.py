@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `demo` and `support` are f
 from demo.narrator import ClaimError, Narrator
 from demo.story import tell_story
 from demo.world import World
-from support.control_plane import ControlPlane
-from support.federation import SITE, Federation
-from support.installation import Installation
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import ControlPlane
+from support.federation.federation import SITE, Federation
+from support.kubelet.kubelet import PlayedKubelet
+from support.sitelog.installation import Installation
 
 INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

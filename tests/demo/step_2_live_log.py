@@ -1,8 +1,8 @@
 """Step 2: a real job, and its log on the FL server while it runs."""
 
 from demo.world import JSON, World, streamers
-from support.federation import SITE
-from support.federation_jobs import write_job
+from support.federation.federation import SITE
+from support.federation.jobs import write_job
 from support.wait import wait_for
 
 ROUNDS = 3

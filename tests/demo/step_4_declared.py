@@ -2,8 +2,8 @@
 
 from demo.step_2_live_log import LINE
 from demo.world import STREAMER, World, streamers
-from support.federation import SITE
-from support.federation_jobs import JOB_LOG_STREAMER, write_job
+from support.federation.federation import SITE
+from support.federation.jobs import JOB_LOG_STREAMER, write_job
 
 
 def show(world: World) -> None:

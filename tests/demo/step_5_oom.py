@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from demo.world import NAMESPACE, POLICY, World, kubernetes_launcher
-from support.federation import MEMBER, SITE
-from support.federation_jobs import client_config, write_job
+from support.federation.federation import MEMBER, SITE
+from support.federation.jobs import client_config, write_job
 from support.wait import wait_for
 
 LAUNCHER_SPEC = {SITE: {"k8s": {"image": "registry.hospital-a.example/fl-job:1.0", "memory": "384Mi"}}}

@@ -2,7 +2,7 @@
 
 from demo import step_1_configmap, step_2_live_log, step_3_forbidden, step_4_declared, step_5_oom
 from demo.world import NAMESPACE, World
-from support.federation import SITE
+from support.federation.federation import SITE
 from support.wait import wait_for
 
 

@@ -10,10 +10,10 @@ from demo import demo
 from demo.narrator import WIDTH, ClaimError, Narrator
 from demo.story import tell_story
 from demo.world import World
-from support.control_plane import ControlPlane
-from support.federation import Federation
-from support.installation import Installation
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import ControlPlane
+from support.federation.federation import Federation
+from support.kubelet.kubelet import PlayedKubelet
+from support.sitelog.installation import Installation
 
 
 @pytest.fixture

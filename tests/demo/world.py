@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from demo.narrator import Narrator
-from support.control_plane import ControlPlane
-from support.federation import SITE, Federation
-from support.installation import Installation
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import ControlPlane
+from support.federation.federation import SITE, Federation
+from support.kubelet.kubelet import PlayedKubelet
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 NAMESPACE = "hospital-a"

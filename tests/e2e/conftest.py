@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.control_plane_api import Json
-from support.ending_jobs import EndingJobs
-from support.images import provide_images
-from support.kind import GIVEN, KEEP, Cluster, running_cluster
-from support.site_on_kind import NAMESPACE, Site, deploy, deployed, govern
-from support.sitelog_on_kind import SitelogOnKind
+from support.control_plane.api import Json
+from support.kind.ending_jobs import EndingJobs
+from support.kind.images import provide_images
+from support.kind.kind import GIVEN, KEEP, Cluster, running_cluster
+from support.kind.site_on_kind import NAMESPACE, Site, deploy, deployed, govern
+from support.kind.sitelog_on_kind import SitelogOnKind
+from support.kind.witness import Witness
 from support.wait import wait_for
-from support.witness import Witness
 
 
 @pytest.fixture(scope="session")

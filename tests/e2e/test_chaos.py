@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from support.bare_pods import BarePods
-from support.chaos import KINDS, TAKEN_AWAY, CarefulMonkey, Chaos, End, table
 from support.commands import say
-from support.kind import Cluster
-from support.site_on_kind import Site
-from support.sitelog_on_kind import SitelogOnKind
+from support.kind.bare_pods import BarePods
+from support.kind.chaos import KINDS, TAKEN_AWAY, CarefulMonkey, Chaos, End, table
+from support.kind.kind import Cluster
+from support.kind.site_on_kind import Site
+from support.kind.sitelog_on_kind import SitelogOnKind
+from support.kind.witness import Witness
 from support.wait import wait_for
-from support.witness import Witness
 
 COUNT = int(os.environ.get("CHAOS_ENDS") or 2 * len(KINDS))
 TAKEN_AWAY_COUNT = max(12, COUNT * 3 // 10)

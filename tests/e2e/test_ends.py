@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from sitelog.core.names import ANNOTATION_UPLOAD, FINALIZER_ERROR_LOG
-from support.control_plane_api import ApiError, Json
-from support.ending_jobs import EndingJobs
-from support.installation import NAMESPACE as RELEASE
-from support.kind import Cluster
-from support.provisioning import SITE
-from support.site_on_kind import Site
-from support.sitelog_on_kind import SitelogOnKind
+from support.control_plane.api import ApiError, Json
+from support.federation.provisioning import SITE
+from support.kind.ending_jobs import EndingJobs
+from support.kind.kind import Cluster
+from support.kind.site_on_kind import Site
+from support.kind.sitelog_on_kind import SitelogOnKind
+from support.kind.witness import Witness
+from support.sitelog.installation import NAMESPACE as RELEASE
 from support.wait import wait_for
-from support.witness import Witness
 
 ERROR_LOG = f"ERRORLOG_{SITE}"
 TIME = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,000"

@@ -23,13 +23,13 @@ from sitelog.core.names import (
     LABEL_MANAGED,
     Reason,
 )
-from support.control_plane_api import Json
-from support.ending_jobs import EndingJobs
-from support.images import SITE as SITE_IMAGE
-from support.kind import Cluster
-from support.provisioning import SITE
-from support.site_on_kind import Site, govern
-from support.sitelog_on_kind import SitelogOnKind
+from support.control_plane.api import Json
+from support.federation.provisioning import SITE
+from support.kind.ending_jobs import EndingJobs
+from support.kind.images import SITE as SITE_IMAGE
+from support.kind.kind import Cluster
+from support.kind.site_on_kind import Site, govern
+from support.kind.sitelog_on_kind import SitelogOnKind
 from support.wait import wait_for
 
 STREAMED = f"LOG_log.txt_{SITE}"

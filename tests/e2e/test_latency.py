@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sitelog.core.names import LABEL_UPLOAD
-from support.bare_pods import BarePods
 from support.commands import say
-from support.kind import Cluster
-from support.provisioning import SITE
-from support.site_on_kind import Site
+from support.federation.provisioning import SITE
+from support.kind.bare_pods import BarePods
+from support.kind.kind import Cluster
+from support.kind.site_on_kind import Site
 from support.wait import wait_for
 
 AT_ONCE = 50

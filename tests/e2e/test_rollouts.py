@@ -8,17 +8,17 @@ from typing import Self
 import pytest
 
 from sitelog.core.names import ANNOTATION_SERVING_CA
-from support.bare_pods import BarePods
-from support.chaos import Chaos, End, Kind, again, table
 from support.commands import run, say
-from support.control_plane_api import ApiError
-from support.installation import NAMESPACE as RELEASE
-from support.kind import GIVEN, NAME, Cluster
-from support.load import Load
-from support.site_on_kind import Site
-from support.sitelog_on_kind import SitelogOnKind
+from support.control_plane.api import ApiError
+from support.kind.bare_pods import BarePods
+from support.kind.chaos import Chaos, End, Kind, again, table
+from support.kind.kind import GIVEN, NAME, Cluster
+from support.kind.site_on_kind import Site
+from support.kind.sitelog_on_kind import SitelogOnKind
+from support.kind.witness import Witness
+from support.sitelog.installation import NAMESPACE as RELEASE
+from support.sitelog.load import Load
 from support.wait import wait_for
-from support.witness import Witness
 
 WEBHOOK, CONTROLLER = "deployment/sitelog-webhook", "deployment/sitelog-controller"
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/sitelog-sitelog-system"

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, LABEL_UPLOAD
-from support.control_plane_api import Json
-from support.kind import Cluster
-from support.site_on_kind import TTL, Site
-from support.sitelog_on_kind import SitelogOnKind
+from support.control_plane.api import Json
+from support.kind.kind import Cluster
+from support.kind.site_on_kind import TTL, Site
+from support.kind.sitelog_on_kind import SitelogOnKind
 from support.wait import wait_for
 
 SLOW = timedelta(seconds=60)  # for the cluster's own controllers

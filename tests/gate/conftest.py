@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from support.control_plane import ControlPlane
-from support.gate_site import GatedSite, make_site
-from support.gate_stand_in import StandIn
+from support.control_plane.control_plane import ControlPlane
+from support.federation.gate_site import GatedSite, make_site
+from support.sitelog.gate_stand_in import StandIn
 
 
 @pytest.fixture(scope="package")

@@ -14,9 +14,9 @@ from nvflare.apis.fl_context import FLContext
 from sitelog.core import labels, names
 from sitelog.core.policy.policy import LogStreaming
 from sitelog.gate.deployer import replace_content
-from support import gate_stand_in as where
-from support.control_plane import ControlPlane
-from support.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, published
+from support.control_plane.control_plane import ControlPlane
+from support.federation.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, published
+from support.sitelog import gate_stand_in as where
 
 Sites = Callable[..., GatedSite]
 

@@ -17,9 +17,9 @@ from sitelog.core.policy.policy import LogStreaming
 from sitelog.gate import job_policies
 from sitelog.gate.job_policies import JobPolicies
 from sitelog.gate.publisher import PolicyUnavailableError, Publisher
-from support import gate_stand_in as where
-from support.control_plane import ControlPlane
-from support.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, annotate, published
+from support.control_plane.control_plane import ControlPlane
+from support.federation.gate_site import CLIENT, CONFIGURATION, JSON, GatedSite, annotate, published
+from support.sitelog import gate_stand_in as where
 from support.wait import wait_for
 
 Sites = Callable[..., GatedSite]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from support import gate_stand_in as where
-from support.control_plane import ControlPlane
-from support.federation import SITE, Federation
-from support.federation_jobs import client_config, write_job
-from support.gate_site import published
-from support.gate_stand_in import StandIn
+from support.control_plane.control_plane import ControlPlane
+from support.federation.federation import SITE, Federation
+from support.federation.gate_site import published
+from support.federation.jobs import client_config, write_job
+from support.sitelog import gate_stand_in as where
+from support.sitelog.gate_stand_in import StandIn
 from support.wait import wait_for
 
 UPLOADING = "Started completed error log upload"  # SiteLogStreamer's own line, in the client's parent

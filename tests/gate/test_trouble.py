@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import gate_stand_in as where
-from support.control_plane import ControlPlane
-from support.gate_site import CONFIGURATION, JSON, GatedSite, published
+from support.control_plane.control_plane import ControlPlane
+from support.federation.gate_site import CONFIGURATION, JSON, GatedSite, published
+from support.sitelog import gate_stand_in as where
 
 Sites = Callable[..., GatedSite]
 

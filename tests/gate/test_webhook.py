@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from support.control_plane import ControlPlane
-from support.control_plane_api import ApiError
-from support.control_plane_keys import write_serving_pair
-from support.gate_site import CONFIGURATION, JSON, make_site
+from support.control_plane.api import ApiError
+from support.control_plane.control_plane import ControlPlane
+from support.control_plane.keys import write_serving_pair
+from support.federation.gate_site import CONFIGURATION, JSON, make_site
 from support.wait import wait_for
 
 REASON = "policy sitelog-system/all forbids log streaming:\n  the configuration is not JSON. " + "Make it JSON. " * 80

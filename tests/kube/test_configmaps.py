@@ -37,7 +37,7 @@ def test_binary_data_is_decoded_and_goes_back_as_it_came() -> None:
 
 
 def test_binary_data_that_is_none_is_named() -> None:
-    with pytest.raises(MalformedError, match="ConfigMap job-1: binaryData is not base64"):
+    with pytest.raises(MalformedError, match=r"ConfigMap job-1: binaryData\.config_fed_client\.json is not base64"):
         parse_configmap({"metadata": {"name": "job-1"}, "binaryData": {KEY: "x"}})
 
 

@@ -8,7 +8,7 @@ import pytest
 from sitelog.core.policy.governed import EVERYWHERE
 from sitelog.kube.client import ApiError, KubeClient
 from sitelog.kube.lists import pages
-from support.control_plane import ControlPlane
+from support.control_plane.control_plane import ControlPlane
 
 CONFIGMAPS = ("v1", "configmaps")
 

@@ -6,7 +6,7 @@ import pytest
 
 from sitelog.kube.client import KubeClient
 from sitelog.kube.peers import WHOLE, Share, share
-from support.control_plane import ControlPlane
+from support.control_plane.control_plane import ControlPlane
 from support.wait import wait_for
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from sitelog.core.jobpod.pod import PodEvent, Terminated, Waiting
 from sitelog.core.names import WORKER_MODULE
 from sitelog.kube.pods import parse_event, parse_job_pod
-from support import recorded
+from support.pods import recorded
 
 ARGS = ["-u", "-m", WORKER_MODULE, "-n", "job", "-c", "site-1"]
 SIDECAR = {"name": "sidecar", "command": ["python", "-c", "pass"]}

@@ -7,7 +7,7 @@ import pytest
 
 from sitelog.core.names import SIDECAR, WORKER_MODULE
 from sitelog.kube.sidecar import has_sidecar, sidecar
-from support.job_pods import job_pod
+from support.pods.job_pods import job_pod
 
 WORKSPACE = "/var/tmp/nvflare/workspace"
 FILE = f"{WORKSPACE}/47c8c6eb-7d37-4a0d-8e47-880d1e26c55d/error_log.txt"

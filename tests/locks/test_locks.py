@@ -19,8 +19,8 @@ from sitelog.core.jobconfig.verdict import judge
 from sitelog.core.names import Decision
 from sitelog.core.policy.effective import effective
 from sitelog.core.policy.policy import LogStreaming, Policy, Streamer
-from support.federation import SITE, Federation
-from support.federation_jobs import JOB_LOG_STREAMER, client_config, write_job
+from support.federation.federation import SITE, Federation
+from support.federation.jobs import JOB_LOG_STREAMER, client_config, write_job
 from support.wait import wait_for
 
 ALLOWED, FORBIDDEN = LogStreaming.ALLOWED, LogStreaming.FORBIDDEN

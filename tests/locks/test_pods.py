@@ -14,11 +14,11 @@ from sitelog.core.jobpod.command_line import CommandError
 from sitelog.core.jobpod.container import MAX_CHARACTERS, MAX_CONTAINERS, MAX_TEXTS
 from sitelog.core.names import CLIENT_MODULE, FORBIDDING_VARIABLE, WORKER_MODULE
 from sitelog.kube.lock import hold_in_pod
-from support.control_plane_api import STRATEGIC_MERGE_PATCH, ApiError, Json
-from support.hypothesis_profiles import at_least
-from support.installation import Installation
-from support.pod_shapes import ELSEWHERE, FILE, FOLDER, HELD, REQUIRED, VARIABLE, pods
-from support.started import LIBRARY, Image, streams, streams_forgetful
+from support.control_plane.api import STRATEGIC_MERGE_PATCH, ApiError, Json
+from support.inputs.hypothesis_profiles import at_least
+from support.inputs.pod_shapes import ELSEWHERE, FILE, FOLDER, HELD, REQUIRED, VARIABLE, pods
+from support.pods.started import LIBRARY, Image, streams, streams_forgetful
+from support.sitelog.installation import Installation
 
 STREAMING = [*REQUIRED, "--set", "allow_log_streaming=true"]
 SHELL = f'exec python3 -m "$0" "$@" {" ".join(STREAMING[-2:])}'

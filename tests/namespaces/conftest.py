@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.control_plane import ControlPlane
-from support.kubelet import PlayedKubelet
+from support.control_plane.control_plane import ControlPlane
+from support.kubelet.kubelet import PlayedKubelet
 
 
 @pytest.fixture(scope="package")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from sitelog.core.names import CLIENT_MODULE, FINALIZER_ERROR_LOG, GROUP, KIND, VERSION
-from support.control_plane import CommandError, ControlPlane
-from support.control_plane_api import ApiError, Json
-from support.installation import CHART, NAMESPACE, Installation, configmap
-from support.job_pods import BROKEN, JobPods, received
-from support.kubelet import PlayedKubelet
-from support.stand_in_uploader import StandInUploader
+from support.control_plane.api import ApiError, Json
+from support.control_plane.control_plane import CommandError, ControlPlane
+from support.federation.stand_in_uploader import StandInUploader
+from support.kubelet.kubelet import PlayedKubelet
+from support.pods.job_pods import BROKEN, JobPods, received
+from support.sitelog.installation import CHART, NAMESPACE, Installation, configmap
 from support.wait import wait_for
 
 DECLARED = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from sitelog.core.names import ANNOTATION_LOG_STREAMING, GROUP, LABEL_DECISION, LABEL_MANAGED, PLURAL, WORKER_MODULE
-from support.chart_alone import ChartAlone
-from support.control_plane import ControlPlane
-from support.control_plane_api import Json
-from support.siege import Siege
+from support.control_plane.api import Json
+from support.control_plane.control_plane import ControlPlane
+from support.control_plane.siege import Siege
+from support.sitelog.chart_alone import ChartAlone
 from support.wait import wait_for
 
 CRD_FILE = Path(__file__).parents[2] / "crds" / f"{PLURAL}.{GROUP}.yaml"

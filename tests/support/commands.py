@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.control_plane import CommandError
+from support.control_plane.control_plane import CommandError
 
 
 def run(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from support.federation import Federation, write_job
-from support.issuer import Issuer
-from support.uploader_process import StartUpload, Upload, start_upload
+from support.federation.federation import Federation, write_job
+from support.federation.issuer import Issuer
+from support.federation.uploader_process import StartUpload, Upload, start_upload
 
 
 @pytest.fixture

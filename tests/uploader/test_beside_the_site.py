@@ -9,9 +9,9 @@ import pytest
 from sitelog.core.errorlog import records
 from sitelog.core.names import EXIT_DELIVERED
 from sitelog.uploader import upload as uploader
-from support.federation import COURIER, MEMBER, Federation
-from support.second_sender import SecondSender
-from support.uploader_process import StartUpload, Upload
+from support.federation.federation import COURIER, MEMBER, Federation
+from support.federation.second_sender import SecondSender
+from support.federation.uploader_process import StartUpload, Upload
 from support.wait import wait_for
 
 RECORD = b"2026-01-01 10:00:00,000 - Worker - ERROR - broken, and more than that\n"

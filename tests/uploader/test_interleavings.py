@@ -14,7 +14,7 @@ from sitelog.core.names import Reason
 from sitelog.uploader import delivery_attempt, upload
 from sitelog.uploader.delivery_attempt import UploadRequest
 from sitelog.uploader.upload import Outcome, UploadOptions
-from support.receiver import Clock, Receiver
+from support.federation.receiver import Clock, Receiver
 
 RECORDS = b"".join(b"2026-01-01 10:00:00,%03d - Worker - ERROR - broken\n" % number for number in range(120))
 CLOSING = b"2026-01-01 10:00:01,000 - sitelog - CRITICAL - Pod fl/job: OOMKilled: out of memory\n"

@@ -8,7 +8,7 @@ import pytest
 from sitelog.core.names import Reason
 from sitelog.uploader.failure import Failure
 from sitelog.uploader.kit import Target, read_kit
-from support.issuer import Issuer
+from support.federation.issuer import Issuer
 
 CLIENT = {
     "servers": [{"name": "project", "service": {"target": "fl.example:8002", "scheme": "http"}, "identity": "fl"}],

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sitelog.core.names import EXIT_DELIVERED, EXIT_GIVE_UP, EXIT_RETRY
-from support.federation import MEMBER, SITE, Federation
-from support.issuer import Issuer
-from support.uploader_process import StartUpload
+from support.federation.federation import MEMBER, SITE, Federation
+from support.federation.issuer import Issuer
+from support.federation.uploader_process import StartUpload
 
 
 def without_receiver(resources: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from sitelog.uploader import probe as module
 from sitelog.uploader.failure import Failure
 from sitelog.uploader.kit import Kit, read_kit
 from sitelog.uploader.probe import probe
-from support.issuer import Issuer
+from support.federation.issuer import Issuer
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sitelog.core.names import EXIT_DELIVERED, EXIT_GIVE_UP, EXIT_RETRY
-from support.federation import COURIER, LEAD, MEMBER, SITE, Federation
-from support.uploader_process import ERROR_LOG, StartUpload
+from support.federation.federation import COURIER, LEAD, MEMBER, SITE, Federation
+from support.federation.uploader_process import ERROR_LOG, StartUpload
 
 MEBIBYTES = b"0123456789abcde\n" * (3 << 16)  # several chunks
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sitelog.core.names import HANDLER_CONFIGMAPS
-from support.control_plane import CommandError, ControlPlane
-from support.installation import NAMESPACE, Installation, configmap
+from support.control_plane.control_plane import CommandError, ControlPlane
+from support.sitelog.installation import NAMESPACE, Installation, configmap
 from support.wait import wait_for
 
 KEY = "config_fed_client.json"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from sitelog.core.names import CLIENT_MODULE, GATE, GATE_FOLDER
-from support.client_pods import client_pod, create_account, install_site, site_chart, without_gate
-from support.control_plane import CommandError, ControlPlane
-from support.control_plane_api import Json
-from support.installation import Installation
+from support.control_plane.api import Json
+from support.control_plane.control_plane import CommandError, ControlPlane
+from support.pods.client_pods import client_pod, create_account, install_site, site_chart, without_gate
+from support.sitelog.installation import Installation
 
 NAMESPACE_FIELD = {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}}
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

@@ -14,7 +14,7 @@ from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.policy import LogStreaming, Policy
 from sitelog.webhook.admission_review import NotAReviewError, outline, parse_review
 from sitelog.webhook.large_reviews import Asked, review_raw
-from support.configurations import STREAMER
+from support.inputs.configurations import STREAMER
 
 KEYS = st.sampled_from("abc")
 BODIES = st.dictionaries(KEYS, st.none() | st.text(max_size=2) | st.dictionaries(KEYS, st.text(max_size=2)), max_size=3)

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from support.installation import Installation
-from support.job_pods import job_pod
+from support.pods.job_pods import job_pod
+from support.sitelog.installation import Installation
 
 
 def create(installation: Installation, namespace: str, pod: dict[str, Any]) -> tuple[dict[str, Any], str]:

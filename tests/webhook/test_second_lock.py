@@ -17,10 +17,10 @@ from sitelog.core.names import (
 from sitelog.core.policy.effective import Policies
 from sitelog.core.policy.policy import Capture, ErrorLog, LogStreaming, Policy
 from sitelog.webhook.job_pod_review import review_pod
-from support.control_plane_api import Json
-from support.installation import Installation
-from support.job_pods import job_pod
-from support.launched_pod import launched_pod
+from support.control_plane.api import Json
+from support.pods.job_pods import job_pod
+from support.pods.launched_pod import launched_pod
+from support.sitelog.installation import Installation
 
 
 def create(installation: Installation, namespace: str, pod: Json) -> tuple[Json | None, str]:

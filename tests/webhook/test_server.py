@@ -16,12 +16,12 @@ from kopf._core.reactor.inventory import ResourceMemories
 
 from sitelog.kopf_setup.private import NoMemories
 from sitelog.webhook.server import MAX_BODY
-from support.api_proxy import ApiProxy
-from support.control_plane import ControlPlane
-from support.control_plane_keys import ServingPair, write_serving_pair
-from support.control_plane_process import free_port
-from support.installation import NAMESPACE, Installation, configmap
-from support.sitelog_process import SitelogProcess
+from support.control_plane.api_proxy import ApiProxy
+from support.control_plane.control_plane import ControlPlane
+from support.control_plane.keys import ServingPair, write_serving_pair
+from support.control_plane.process import free_port
+from support.sitelog.installation import NAMESPACE, Installation, configmap
+from support.sitelog.sitelog_process import SitelogProcess
 from support.wait import wait_for
 
 Answer = tuple[int, bytes]

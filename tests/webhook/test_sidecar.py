@@ -8,9 +8,9 @@ import pytest
 
 from sitelog.core.names import FINALIZER_ERROR_LOG, FORBIDDING_ARGUMENT, SIDECAR
 from sitelog.kube.sidecar import sidecar
-from support.control_plane_api import Json
-from support.installation import Installation
-from support.job_pods import job_pod
+from support.control_plane.api import Json
+from support.pods.job_pods import job_pod
+from support.sitelog.installation import Installation
 from support.wait import wait_for
 
 ENABLED = {"upload": "Enabled", "courierSecretName": "courier"}

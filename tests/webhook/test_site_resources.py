@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from support.control_plane_api import ApiError, Json
-from support.federation import SITE, Federation
-from support.installation import Installation
-from support.staged_site import staged_local
+from support.control_plane.api import ApiError, Json
+from support.federation.federation import SITE, Federation
+from support.federation.staged_site import staged_local
+from support.sitelog.installation import Installation
 
 PLAIN = {"format_version": 2, "client": {}, "components": []}
 

@@ -22,9 +22,9 @@ from sitelog.core.jobpod.command_line import (
 from sitelog.core.jobpod.container import Container, Variable
 from sitelog.core.jobpod.lock import may_stream
 from sitelog.core.names import FORBIDDING_ARGUMENT, FORBIDDING_VALUE, FORBIDDING_VARIABLE, WORKER_MODULE
-from support import started
-from support.hypothesis_profiles import at_least
-from support.launched_pod import launched_pod
+from support.inputs.hypothesis_profiles import at_least
+from support.pods import started
+from support.pods.launched_pod import launched_pod
 
 START = ["python3", "-u", "-m", WORKER_MODULE]
 REQUIRED = ["-m", "ws", "-w", "ws/startup", "-t", "t", "-ts", "s", "-d", "d", "-n", "job", "-c", "site-1"]

@@ -1,0 +1,1 @@
+"""A real federation on loopback, and the parts of one."""

@@ -1,0 +1,1 @@
+"""Real nodes: kind, and what runs on it."""

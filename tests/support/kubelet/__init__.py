@@ -1,0 +1,1 @@
+"""A played kubelet: a node without a machine."""

@@ -1,0 +1,1 @@
+"""NVFlare's own code as the oracle."""

@@ -1,0 +1,1 @@
+"""Pods of jobs and of FL clients, as NVFlare makes them."""

@@ -1,0 +1,1 @@
+"""Sitelog itself, installed or as processes."""
