@@ -31,7 +31,7 @@ class ControllerSettings:
     admission_policy_prefix : with what the names of the chart's admission policies begin.
     gate_role : the ClusterRole that gates in FL clients' pods get in their namespace.
     sweep_interval, published_retention, certificate_lifetime : seconds.
-    max_uploads : upload Jobs that may run at a time.
+    max_uploads : upload Jobs that may run at a time in a namespace.
     """
 
     governed: Governed

@@ -37,6 +37,7 @@ ANNOTATION_POD_NAME = f"{GROUP}/pod-name"  # the same pod's name
 ANNOTATION_POD_LABELS = f"{GROUP}/pod-labels"  # on an upload Job: the pod's labels, by which policies select, as JSON
 ANNOTATION_POD_END = f"{GROUP}/pod-end"  # on an upload Job: how the pod ended, a core.jobpod.termination.End
 ANNOTATION_CAPTURED = f"{GROUP}/captured"  # on an upload Job: its Secret exists
+ANNOTATION_NOT_STARTED = f"{GROUP}/not-started"  # on an upload Job that was ended: why its pod could not start
 ANNOTATION_CRD_UID = f"{GROUP}/crd-uid"  # on a binding: uid of the CRD under which its SiteLogPolicy was last seen
 ANNOTATION_SERVING_CA = f"{GROUP}/serving-ca"  # on the webhook configuration: the CA now in use, PEM
 
@@ -175,6 +176,7 @@ class Reason(str, Enum):
     NO_RECEIVER = "NoReceiver"
     NOT_STORED = "NotStored"
     UPLOAD_GAVE_UP = "UploadGaveUp"
+    UPLOAD_NOT_STARTED = "UploadNotStarted"
     # policies
     IN_FORCE = "InForce"
     OVERRIDDEN = "Overridden"

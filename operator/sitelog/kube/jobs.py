@@ -15,6 +15,7 @@ from sitelog.core.names import (
     ANNOTATION_CAPTURED,
     ANNOTATION_CLIENT_NAME,
     ANNOTATION_JOB_ID,
+    ANNOTATION_NOT_STARTED,
     ANNOTATION_POD_END,
     ANNOTATION_POD_LABELS,
     ANNOTATION_POD_NAME,
@@ -48,6 +49,9 @@ class UploadJob:
     captured : its Secret exists.
     succeeded, failed : it is finished, one way or the other.
     recorded : its result is written down everywhere; only then does it get a time to live.
+    started_at : when it was resumed (RFC 3339), or empty.
+    ready : a pod of it runs.
+    not_started : why it was ended before a pod of it ran, or empty.
     """
 
     namespace: str
@@ -63,6 +67,9 @@ class UploadJob:
     failed: bool
     recorded: bool
     created_at: str
+    started_at: str
+    ready: bool
+    not_started: str
 
     @property
     def finished(self) -> bool:
@@ -214,6 +221,9 @@ def parse_upload_job(body: Mapping[str, Any]) -> UploadJob:
         failed="Failed" in conditions,
         recorded="ttlSecondsAfterFinished" in spec,
         created_at=metadata.get("creationTimestamp") or "",
+        started_at=status.get("startTime") or "",
+        ready=bool(status.get("ready")),
+        not_started=annotations.get(ANNOTATION_NOT_STARTED, ""),
     )
 
 

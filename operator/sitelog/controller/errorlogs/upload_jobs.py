@@ -1,25 +1,30 @@
 """Upload Jobs: made suspended, given their captured log, resumed in turn, concluded when they are finished."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sitelog.core.errorlog.upload_plan import Captured, Skip, compose, forbidden
+from sitelog.core.errorlog.upload_start import why_not_started
 from sitelog.core.jobpod.identity import IdentityError, check_identity
 from sitelog.core.jobpod.pod import JobPod
-from sitelog.core.names import ANNOTATION_CAPTURED, LABEL_UPLOAD, Reason
+from sitelog.core.names import ANNOTATION_CAPTURED, ANNOTATION_NOT_STARTED, LABEL_UPLOAD, Reason
 from sitelog.core.policy.effective import EffectivePolicy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
 from sitelog.kube.jobs import UploadJob, parse_upload_job, secret_manifest
 from sitelog.kube.lists import pages
+from sitelog.kube.pods import parse_event
 from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.times import seconds_since
+from sitelog.kube.upload_pods import parse_upload_pod
 from sitelog.telemetry.metrics import UPLOADS_ACTIVE
 
 from .records import Records
 from .upload_result import upload_result
 
 _ORPHANED_SECONDS: Final = 60.0  # after which a Job without its Secret is taken to have lost whoever made it
+_START_SECONDS: Final = 600.0  # for a new node and an image over a slow line; then the log counts as not sent
 _BATCH: Final = "batch/v1"
 
 log = logging.getLogger(__name__)
@@ -30,7 +35,7 @@ class UploadJobs:
 
     Parameters
     ----------
-    at_once : how many may run at the same time.
+    at_once : how many may run at the same time in a namespace: none waits for what holds up those of another.
     """
 
     def __init__(self, client: KubeClient, store: PolicyStore, records: Records, *, at_once: int) -> None:
@@ -99,17 +104,45 @@ class UploadJobs:
         if stopped := self._stopped(job):
             await self.withdraw(job, stopped)
             return False
-        return job.suspended and (job.captured or await self._adopt(job))
+        if not job.suspended:
+            await self._end_if_not_started(job)
+            return False
+        return job.captured or await self._adopt(job)
 
     async def _resume(self, waiting: Iterable[UploadJob], running: list[UploadJob]) -> None:
         busy = {job.identity for job in running}  # the server's staging file is one for a job and client
-        free = self._at_once - len(running)
+        active = Counter(job.namespace for job in running)
         for job in waiting:
-            if free > 0 and job.identity not in busy:
+            if active[job.namespace] >= self._at_once or job.identity in busy:
+                continue
+            try:
                 await self._patch(job, {"spec": {"suspend": False}})
-                busy.add(job.identity)
-                free -= 1
-        UPLOADS_ACTIVE.set(self._at_once - free)
+            except ApiError as error:  # the others' turn all the same
+                log.warning("Job %s/%s: %s", job.namespace, job.name, error)
+                continue
+            busy.add(job.identity)
+            active[job.namespace] += 1
+        UPLOADS_ACTIVE.set(active.total())
+
+    async def _end_if_not_started(self, job: UploadJob) -> None:
+        """End a Job whose pod cannot be made or started: it would wait for ever, and others for it."""
+        if job.ready or job.not_started or seconds_since(job.started_at) < _START_SECONDS:
+            return
+        pods = [parse_upload_pod(body) for body in await self._pods(job)]
+        newest = max(pods, key=lambda pod: pod.created_at, default=None)
+        if newest and (newest.started or seconds_since(newest.created_at) < _START_SECONDS):
+            return
+        uid = newest.uid if newest else job.uid
+        events = await self._client.list_all(
+            path("v1", "events", job.namespace), fieldSelector=f"involvedObject.uid={uid}"
+        )
+        why = why_not_started(newest, [parse_event(body) for body in events])
+        message = f"the upload pod did not start within {_START_SECONDS:g} s: {why}"
+        change = {
+            "metadata": {"annotations": {ANNOTATION_NOT_STARTED: message}},
+            "spec": {"activeDeadlineSeconds": 1},  # which has passed: the Job fails, and its pods go
+        }
+        await self._patch(job, change)
 
     def _stopped(self, job: UploadJob) -> Skip | None:
         """Return why an upload may not go on: the policies may have changed since it was started."""
@@ -135,14 +168,15 @@ class UploadJobs:
         return True
 
     async def _conclude(self, job: UploadJob) -> None:
-        pods = await self._client.list_all(
-            path("v1", "pods", job.namespace), labelSelector=f"batch.kubernetes.io/job-name={job.name}"
-        )
-        result, reason, message = upload_result(job, pods)
+        result, reason, message = upload_result(job, await self._pods(job))
         await self._records.write(job.pod, job.policy, job.uid, result, reason, message)
         settings = self._effective(job).error_log
         ttl = settings.ttl_seconds if settings else 3600
         await self._patch(job, {"spec": {"ttlSecondsAfterFinished": ttl}})
+
+    async def _pods(self, job: UploadJob) -> list[Any]:
+        selector = f"batch.kubernetes.io/job-name={job.name}"
+        return await self._client.list_all(path("v1", "pods", job.namespace), labelSelector=selector)
 
     def _effective(self, job: UploadJob) -> EffectivePolicy:
         return self._store.effective(job.namespace, job.pod.labels).enforced

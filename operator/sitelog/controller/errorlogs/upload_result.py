@@ -10,6 +10,8 @@ from sitelog.kube.jobs import CONTAINER, UploadJob
 
 def upload_result(job: UploadJob, pods: Sequence[Mapping[str, Any]]) -> tuple[UploadResult, Reason, str]:
     """Read the result off a finished Job and the termination messages of its pods."""
+    if job.not_started and not job.succeeded:
+        return UploadResult.FAILED, Reason.UPLOAD_NOT_STARTED, job.not_started
     said = _last_message(pods)
     reason, message = _parsed(said)
     if job.succeeded:
