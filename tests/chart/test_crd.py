@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sitelog.core import names, policy
+from sitelog.core import names
+from sitelog.core.policy import policy
 from sitelog.kube.policies import PolicyError, parse_policy
 from support.control_plane.control_plane import CommandError, ControlPlane
 

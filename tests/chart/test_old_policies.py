@@ -48,7 +48,7 @@ async def test_a_policy_that_cannot_be_read_says_so_and_what_counts_meanwhile(
 ) -> None:
     store = PolicyStore(Governed("sitelog-system"))
     keeper = PolicyStatus(client, store, Pending(0.0))
-    await keeper.look(set, {}, {}, {})
+    await keeper.reconcile(set, {}, {}, {})
 
     here = {policy.name: policy for policy in store.policies if policy.namespace == old}
     assert {name: policy.log_streaming for name, policy in here.items()} == {

@@ -209,7 +209,10 @@ def test_the_third_lock_alone_by_the_site_s_resources(site: Federation, tmp_path
     assert log_of(site, silent).count(SILENCED) == 3
 
     stored = replace(
-        stored, binary_data={key: off.texts[key].encode()}, mark={**off.labels, **off.annotations}, labels=off.labels
+        stored,
+        binary_data={key: off.texts[key].encode()},
+        provenance={**off.labels, **off.annotations},
+        labels=off.labels,
     )
     on = decide(stored, effective((replace(policy, log_streaming=ALLOWED),), {}))
     assert on.decision is Decision.SWITCHED_ON

@@ -15,7 +15,7 @@ def main() -> None:
     if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `-m` has it
     try:
-        from .__main__ import main as gate  # noqa: PLC0415 - it brings NVFlare with it
+        from sitelog.gate.__main__ import main as gate  # noqa: PLC0415 - it brings NVFlare with it
     except ImportError as error:
         trouble = f"sitelog.gate: this image has not what the gate needs ({error})"
         if os.environ.get(GATE_FAILURE_POLICY) != "Ignore":
