@@ -22,10 +22,10 @@ _ALLOWED, _FORBIDDEN = "bench-allowed", "bench-forbidden"
 
 def measure(installation: Installation, directory: Path) -> Iterator[tuple[int, Memory]]:
     """Yield the memory before the first review and after each step."""
-    for namespace, word in ((_ALLOWED, "Allowed"), (_FORBIDDEN, "Forbidden")):
+    for namespace, log_streaming in ((_ALLOWED, "Allowed"), (_FORBIDDEN, "Forbidden")):
         installation.control_plane.kubectl("create", "namespace", namespace)
         error_log = {"upload": "Enabled", "courierSecretName": "courier"}
-        installation.policy(namespace, logStreaming=word, clientName="site-1", errorLog=error_log)
+        installation.policy(namespace, logStreaming=log_streaming, clientName="site-1", errorLog=error_log)
     with WebhookProcess(installation, directory) as webhook, ThreadPoolExecutor(_CONNECTIONS) as pool:
         yield 0, Memory.of(webhook.pid)
         for begin in range(0, REVIEWS, STEP):

@@ -116,8 +116,8 @@ def test_a_dry_run_warns_and_refuses_nothing(chart: ChartAlone, namespace: str) 
         "pods": ["Warn", "Audit"],
     }
     for body in (CONFIGMAP, POD):
-        words = ("create", "--dry-run=server", "--filename=-", f"--namespace={namespace}")
-        said = chart.control_plane.kubectl(*words, input=json.dumps(body), check=False)
+        arguments = ("create", "--dry-run=server", "--filename=-", f"--namespace={namespace}")
+        said = chart.control_plane.kubectl(*arguments, input=json.dumps(body), check=False)
         assert "Warning: Validation failed for ValidatingAdmissionPolicy" in said
         assert "created (server dry run)" in said
 
@@ -269,9 +269,9 @@ def test_the_controllers_account_writes_its_own_bindings_and_nothing_else(chart:
     chart.wait_enforced(namespace)
     kubeconfig = chart.controllers_kubeconfig()
 
-    def tries(*words: str, **body: object) -> str:
+    def tries(*arguments: str, **body: object) -> str:
         text = json.dumps(body) if body else None
-        return chart.control_plane.kubectl(*words, input=text, kubeconfig=kubeconfig, check=False)
+        return chart.control_plane.kubectl(*arguments, input=text, kubeconfig=kubeconfig, check=False)
 
     def binding(name: str) -> dict[str, object]:
         spec = {"policyName": "somebody-elses", "validationActions": ["Deny"]}

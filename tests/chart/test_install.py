@@ -189,8 +189,8 @@ def test_the_controller_binds_the_gates_role_and_no_other(
     gate = f"{install()}-gate"
     kubeconfig = control_plane.service_account_kubeconfig(release_namespace, "sitelog-controller")
 
-    def kubectl(*words: str) -> str:
-        return control_plane.kubectl(*words, f"--namespace={namespace}", kubeconfig=kubeconfig, check=False)
+    def kubectl(*arguments: str) -> str:
+        return control_plane.kubectl(*arguments, f"--namespace={namespace}", kubeconfig=kubeconfig, check=False)
 
     account = f"--serviceaccount={namespace}:default"
     for role in ("cluster-admin", "edit", "view"):

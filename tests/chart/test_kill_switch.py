@@ -299,8 +299,8 @@ def test_the_word_counts_as_it_does_for_the_webhook(cluster: Cluster, namespace:
 
     @given(st.lists(WORDS, max_size=6))
     @settings(max_examples=120, deadline=None)
-    def agree(words: list[str]) -> None:
-        argv = ["-m", WORKER_MODULE, *words]
+    def agree(arguments: list[str]) -> None:
+        argv = ["-m", WORKER_MODULE, *arguments]
         assert cluster.refuses(namespace, pod(args=argv)) is not has_forbidding_argument(argv), argv
 
     agree()

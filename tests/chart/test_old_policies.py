@@ -32,8 +32,8 @@ def old(
 
     def create(name: str, spec: Json, *options: str) -> str:
         body = {"apiVersion": "sitelog.dev/v1alpha1", "kind": "SiteLogPolicy", "metadata": {"name": name}, "spec": spec}
-        words = ("create", "--filename=-", f"--namespace={namespace}", *options)
-        return control_plane.kubectl(*words, input=yaml.safe_dump(body), check=False)
+        arguments = ("create", "--filename=-", f"--namespace={namespace}", *options)
+        return control_plane.kubectl(*arguments, input=yaml.safe_dump(body), check=False)
 
     with loosen_schema():
         for name, spec in OLD.items():

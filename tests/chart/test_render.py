@@ -349,8 +349,8 @@ def test_namespaces_reach_webhook_policies_and_processes(render: Any) -> None:
         assert args == ["--namespace=a", "--namespace=b"]
         assert not [word for word in container(render(), component)["args"] if word.startswith("--namespace=")]
     [remove_finalizers] = [each for each in objects if each["kind"] == "Job"]
-    [words] = [each["args"] for each in remove_finalizers["spec"]["template"]["spec"]["containers"]]
-    assert words == ["remove-finalizers", "--namespace=a", "--namespace=b", "--namespace=sitelog-system"]
+    [arguments] = [each["args"] for each in remove_finalizers["spec"]["template"]["spec"]["containers"]]
+    assert arguments == ["remove-finalizers", "--namespace=a", "--namespace=b", "--namespace=sitelog-system"]
     [test] = [each for each in objects if each["kind"] == "Pod"]
     assert test["spec"]["containers"][0]["command"][-2] == "a"  # where `helm test` looks
 

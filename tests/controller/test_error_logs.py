@@ -199,18 +199,18 @@ def test_an_upload_waits_for_its_turn_and_ends_with_the_permission(
     assert uploader.stored("shared") == []
 
 
-@pytest.mark.parametrize("word", ["Allowed", "ErrorLogOnly"])
+@pytest.mark.parametrize("log_streaming", ["Allowed", "ErrorLogOnly"])
 def test_a_real_server_gets_it_when_its_courier_comes(
     control_plane: ControlPlane,
     installation: Installation,
     pods: JobPods,
     federation: Federation,
     tmp_path_factory: Any,
-    word: str,
+    log_streaming: str,
 ) -> None:
     job_id = federation.submit(write_job(tmp_path_factory.mktemp("job"), "quick"))
     error_log = {"upload": "Enabled", "courierSecretName": "courier", "capture": "ContainerLog"}
-    installation.policy(pods.namespace, logStreaming=word, clientName=SITE, errorLog=error_log)
+    installation.policy(pods.namespace, logStreaming=log_streaming, clientName=SITE, errorLog=error_log)
     pod = pods.die("real", job_id, client=SITE)
 
     def waits_for_its_kit() -> bool:

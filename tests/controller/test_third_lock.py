@@ -85,11 +85,11 @@ def test_what_nvflares_tools_staged_before(installation: Installation, namespace
     site.api.create(site.resource, staged)
     before = json.loads(base64.b64decode(staged["binaryData"][key]))
 
-    for word, decision, expected in (
+    for log_streaming, decision, expected in (
         ("Forbidden", "SwitchedOff", {**before, "allow_log_streaming": False}),
         ("Allowed", "SwitchedOn", before),
     ):
-        installation.policy(namespace, logStreaming=word)
+        installation.policy(namespace, logStreaming=log_streaming)
         site.wait(name, decision)
         stored = site.get(name)["binaryData"]
         assert json.loads(base64.b64decode(stored[key])) == expected

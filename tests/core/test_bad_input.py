@@ -110,8 +110,10 @@ def test_keys_of_yaml_that_are_no_text_are_no_components() -> None:
     assert judge(text, FORBIDDEN, Streamer(), Format.YAML).decision is Decision.CLEAN
 
 
-def judged(word: LogStreaming, **fields: Any) -> Outcome:
-    return decide(ConfigMap("fl", "job-1", **fields), effective((Policy("fl", "site", log_streaming=word),), {}))
+def judged(log_streaming: LogStreaming, **fields: Any) -> Outcome:
+    return decide(
+        ConfigMap("fl", "job-1", **fields), effective((Policy("fl", "site", log_streaming=log_streaming),), {})
+    )
 
 
 WORDS = "(SiteLogPolicy fl/site: log streaming {})"
@@ -161,15 +163,15 @@ texts = st.one_of(
 
 @at_least(300)
 @given(texts, st.sampled_from(LogStreaming), st.sampled_from(Format), st.booleans())
-def test_no_text_makes_a_decision_fail(text: str, word: LogStreaming, form: Format, before: bool) -> None:  # noqa: FBT001
-    verdict = judge(text, word, Streamer(), form, injected_before=before)
+def test_no_text_makes_a_decision_fail(text: str, log_streaming: LogStreaming, form: Format, before: bool) -> None:  # noqa: FBT001
+    verdict = judge(text, log_streaming, Streamer(), form, injected_before=before)
     assert (verdict.text is None) == (verdict.decision is Decision.REFUSED)
-    assert verdict.decision is not Decision.REFUSED or word.prohibits_streamer
+    assert verdict.decision is not Decision.REFUSED or log_streaming.prohibits_streamer
     assert verdict.message
     assert "\n" not in verdict.message
 
 
 @given(st.binary(max_size=200), st.sampled_from(LogStreaming))
-def test_no_bytes_make_a_decision_fail(raw: bytes, word: LogStreaming) -> None:
-    outcome = judged(word, binary_data={"config_fed_client.json": raw, "config_fed_client.conf": raw})
+def test_no_bytes_make_a_decision_fail(raw: bytes, log_streaming: LogStreaming) -> None:
+    outcome = judged(log_streaming, binary_data={"config_fed_client.json": raw, "config_fed_client.conf": raw})
     assert outcome.decision is not Decision.UNGOVERNED

@@ -61,7 +61,7 @@ def test_a_dry_run_never_refuses(some: list[Policy], where: Governed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "mode", "upload", "held"),
+    ("log_streaming", "mode", "upload", "held"),
     [
         (LogStreaming.ALLOWED, Mode.ENFORCE, True, True),
         (LogStreaming.ERROR_LOG_ONLY, Mode.ENFORCE, True, True),
@@ -71,9 +71,9 @@ def test_a_dry_run_never_refuses(some: list[Policy], where: Governed) -> None:
     ],
 )
 def test_unseen_job_pods_are_held_where_their_error_log_is_wanted(
-    word: LogStreaming, mode: Mode, *, upload: bool, held: bool
+    log_streaming: LogStreaming, mode: Mode, *, upload: bool, held: bool
 ) -> None:
-    policy = Policy(HERE, "a", log_streaming=word, mode=mode, error_log=ErrorLog(upload=upload))
+    policy = Policy(HERE, "a", log_streaming=log_streaming, mode=mode, error_log=ErrorLog(upload=upload))
     bound = {each.bound for each in bindings_for(policy, Governed(ROOT), PREFIX)}
     assert (AdmissionPolicy.JOB_PODS in bound) is held
 

@@ -42,11 +42,11 @@ def loaded(load: NvflareLoader, case: dict[str, Any], text: str, *, locked: bool
         return load(text, case["key"].removeprefix("config_fed_client"), locked=locked)
 
 
-def decided(case: dict[str, Any], word: LogStreaming) -> Verdict:
+def decided(case: dict[str, Any], log_streaming: LogStreaming) -> Verdict:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in case.get("webhook_env", {}).items():
             patch.setenv(name, value)
-        return judge(case["text"], word, Streamer(), format_of(case["key"]))
+        return judge(case["text"], log_streaming, Streamer(), format_of(case["key"]))
 
 
 def others(result: Loaded) -> dict[str, str]:
@@ -55,12 +55,14 @@ def others(result: Loaded) -> dict[str, str]:
 
 
 @of_kind("forbidden", "leak")
-@pytest.mark.parametrize("word", [LogStreaming.FORBIDDEN, LogStreaming.ERROR_LOG_ONLY])
-def test_no_streamer_is_built_or_started(load: NvflareLoader, case: dict[str, Any], word: LogStreaming) -> None:
+@pytest.mark.parametrize("log_streaming", [LogStreaming.FORBIDDEN, LogStreaming.ERROR_LOG_ONLY])
+def test_no_streamer_is_built_or_started(
+    load: NvflareLoader, case: dict[str, Any], log_streaming: LogStreaming
+) -> None:
     before = loaded(load, case, case["text"])
     assert before.streamers > 0
     assert before.started > 0
-    verdict = decided(case, word)
+    verdict = decided(case, log_streaming)
     if verdict.text is None:
         assert verdict.decision is Decision.REFUSED
         return
@@ -78,9 +80,9 @@ def test_the_second_lock_keeps_still_what_the_first_would_let_in(load: NvflareLo
 
 
 @of_kind("innocent")
-@pytest.mark.parametrize("word", [LogStreaming.FORBIDDEN, LogStreaming.ERROR_LOG_ONLY])
-def test_an_innocent_configuration_stays_as_it_is(case: dict[str, Any], word: LogStreaming) -> None:
-    verdict = decided(case, word)
+@pytest.mark.parametrize("log_streaming", [LogStreaming.FORBIDDEN, LogStreaming.ERROR_LOG_ONLY])
+def test_an_innocent_configuration_stays_as_it_is(case: dict[str, Any], log_streaming: LogStreaming) -> None:
+    verdict = decided(case, log_streaming)
     assert (verdict.decision, verdict.text) == (Decision.CLEAN, case["text"])
 
 

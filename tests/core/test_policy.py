@@ -22,9 +22,9 @@ def enforced(some: Sequence[Policy], mine: dict[str, str]) -> EffectivePolicy:
 @given(many, labels)
 def test_the_strictest_word_wins_and_none_is_invented(some: list[Policy], mine: dict[str, str]) -> None:
     reach = [p for p in some if p.namespace in (ROOT, HERE) and p.selector.matches(mine) and p.mode is Mode.ENFORCE]
-    word = enforced(some, mine).log_streaming
+    log_streaming = enforced(some, mine).log_streaming
     said = {policy.log_streaming for policy in reach}
-    assert word is next((each for each in (FORBIDDEN, ERROR_LOG_ONLY, ALLOWED) if each in said), None)
+    assert log_streaming is next((each for each in (FORBIDDEN, ERROR_LOG_ONLY, ALLOWED) if each in said), None)
 
 
 @given(many, labels, st.randoms())
@@ -149,5 +149,8 @@ def test_the_strictest_that_speaks_of_error_logs_says_what_becomes_of_them(
 
 
 def test_each_word_is_stricter_than_the_one_before() -> None:
-    found = [(word.prohibits_streamer, word.allows_error_log, word.strictness) for word in LogStreaming]
+    found = [
+        (log_streaming.prohibits_streamer, log_streaming.allows_error_log, log_streaming.strictness)
+        for log_streaming in LogStreaming
+    ]
     assert found == [(False, True, 0), (True, True, 1), (True, False, 2)]

@@ -287,18 +287,18 @@ def test_nvflare_has_its_samples() -> None:
     assert len(SAMPLES) > 30
 
 
-@pytest.mark.parametrize("word", LogStreaming)
+@pytest.mark.parametrize("log_streaming", LogStreaming)
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: "/".join(path.parts[-3:-1]))
-def test_a_sample_of_nvflares(seed: Seed, sample: Path, word: LogStreaming) -> None:
+def test_a_sample_of_nvflares(seed: Seed, sample: Path, log_streaming: LogStreaming) -> None:
     text = as_json(sample)
-    theirs, ours = seed(text, word), judge(text, word, DEFAULTS)
+    theirs, ours = seed(text, log_streaming), judge(text, log_streaming, DEFAULTS)
     assert theirs.crashed is None
     assert ours.text is not None
     assert same(ours.text, theirs.text)
     # The file itself, as it is written: the same value as if it were JSON.
     original = sample.read_text()
-    itself = judge(original, word, DEFAULTS, Format.HOCON)
+    itself = judge(original, log_streaming, DEFAULTS, Format.HOCON)
     assert itself.text is not None
     assert read(itself.text, Format.HOCON).config == json.loads(theirs.text)
-    if word is FORBIDDEN:
+    if log_streaming is FORBIDDEN:
         assert itself.text == original

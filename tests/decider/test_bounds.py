@@ -36,8 +36,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     made.close()
 
 
-def under(word: LogStreaming) -> Effective:
-    return effective((Policy("fl", "site", log_streaming=word),), {})
+def under(log_streaming: LogStreaming) -> Effective:
+    return effective((Policy("fl", "site", log_streaming=log_streaming),), {})
 
 
 @pytest.mark.parametrize("name", SLOW)

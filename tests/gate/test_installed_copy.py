@@ -26,11 +26,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(*words: str, first: str = "", **env: str) -> tuple[int, str, str]:
+def run(*arguments: str, first: str = "", **env: str) -> tuple[int, str, str]:
     """Run a Python that finds installed packages (the folder `first` before them), but none that is only linked."""
     path = os.pathsep.join(filter(None, (first, str(PACKAGES))))
     environment = {**os.environ, "PYTHONPATH": path, "SITELOG_GATE_NAMESPACE": "any", **env}
-    command = [sys.executable, "-S", *words]
+    command = [sys.executable, "-S", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
     return done.returncode, done.stdout, done.stderr
 

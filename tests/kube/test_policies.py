@@ -156,14 +156,21 @@ def test_another_kind_is_no_policy(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["Enforce", "DryRun"])
-@pytest.mark.parametrize("word", [word for word in LogStreaming if word.prohibits_streamer])
-def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(word: LogStreaming, mode: str) -> None:
-    spec = {"logStreaming": word.value, "mode": mode, "selector": {"matchLabels": {"a": 1}}, "priority": "high"}
+@pytest.mark.parametrize(
+    "log_streaming", [log_streaming for log_streaming in LogStreaming if log_streaming.prohibits_streamer]
+)
+def test_a_prohibition_stays_in_force_whatever_else_cannot_be_read(log_streaming: LogStreaming, mode: str) -> None:
+    spec = {
+        "logStreaming": log_streaming.value,
+        "mode": mode,
+        "selector": {"matchLabels": {"a": 1}},
+        "priority": "high",
+    }
     with pytest.raises(PolicyError) as refusal:
         parse_policy(body(spec))
     kept = refusal.value.fallback
     assert kept is not None
-    assert (kept.key, kept.log_streaming, kept.mode) == ("fl/site", word, Mode(mode))
+    assert (kept.key, kept.log_streaming, kept.mode) == ("fl/site", log_streaming, Mode(mode))
     assert kept.selector.matches({"anything": "else"}), "with the widest selector"
 
 

@@ -63,8 +63,8 @@ def test_kubernetes_puts_no_variables_into_its_program() -> None:
 
 def test_the_whole_command_line_may_stand_in_command_or_in_args() -> None:
     (container,) = launched()["spec"]["containers"]
-    words = [*container["command"], *container["args"]]
-    for command, args in ((words, []), ([], words)):
+    arguments = [*container["command"], *container["args"]]
+    for command, args in ((arguments, []), ([], arguments)):
         found = built(launched(command=command, args=args))
         assert (found["command"], found["args"][-1]) == (["/usr/local/bin/python3"], FILE)
 

@@ -105,9 +105,9 @@ def upgrade(installation: Installation, *listed: Place) -> None:
 
 def rights(control_plane: ControlPlane, component: str, namespace: str) -> dict[str, set[str]]:
     """Verbs that a component's account has, by resource, as the API server tells."""
-    words = ("auth", "can-i", "--list", f"--as={ACCOUNT}-{component}", f"--namespace={namespace}", "--no-headers")
+    arguments = ("auth", "can-i", "--list", f"--as={ACCOUNT}-{component}", f"--namespace={namespace}", "--no-headers")
     found: dict[str, set[str]] = {}
-    for line in control_plane.kubectl(*words).splitlines():
+    for line in control_plane.kubectl(*arguments).splitlines():
         resource, _, verbs = line.partition(" ")
         found.setdefault(resource, set()).update(verbs[verbs.rindex("[") + 1 : -1].split())
     return found
@@ -257,12 +257,12 @@ def test_a_namespace_that_may_not_be_read_costs_the_others_nothing_and_stays_for
     wait_for(lambda: _decided(second) == "Clean", 90, "the webhook to know the policy again")
 
 
-def _follows(installation: Installation, place: Place, word: str) -> None:
+def _follows(installation: Installation, place: Place, log_streaming: str) -> None:
     """Whether a change of the policy is carried out, and said."""
-    installation.policy(place.name, logStreaming=word)
-    name = f"under-{word.lower()}-{secrets.token_hex(3)}"
+    installation.policy(place.name, logStreaming=log_streaming)
+    name = f"under-{log_streaming.lower()}-{secrets.token_hex(3)}"
     place.create(name)
-    assert place.decision(name) == {"Forbidden": "Stripped", "Allowed": "Declared"}[word]
+    assert place.decision(name) == {"Forbidden": "Stripped", "Allowed": "Declared"}[log_streaming]
 
 
 def test_a_namespace_that_leaves_the_list_is_as_if_sitelog_were_not_there(

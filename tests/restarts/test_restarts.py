@@ -38,12 +38,12 @@ def configmap(key: str, **metadata: Json) -> Json:
     }
 
 
-def pod(*words: str, **labels: str) -> Json:
+def pod(*arguments: str, **labels: str) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"generateName": "job-", "labels": {"site": "a", **labels}},
-        "spec": {"containers": [{"name": "main", "image": "none", "command": ["python3", *words]}]},
+        "spec": {"containers": [{"name": "main", "image": "none", "command": ["python3", *arguments]}]},
     }
 
 

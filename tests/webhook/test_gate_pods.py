@@ -47,7 +47,7 @@ def here(control_plane: ControlPlane, installation: Installation, namespace: str
     return Namespace(control_plane, namespace, chart)
 
 
-def words(pod: Json) -> list[str]:
+def arguments(pod: Json) -> list[str]:
     (client,) = pod["spec"]["containers"]
     return [*client.get("command", []), *client.get("args", [])]
 
@@ -60,7 +60,7 @@ def environment(pod: Json) -> dict[str, Any]:
 def is_untouched(stored: Json, pod: Json) -> bool:
     assert GATE not in json.dumps(stored["spec"])
     assert "sitelog.dev/gate" not in stored["metadata"]["labels"]
-    return words(stored) == words(pod)
+    return arguments(stored) == arguments(pod)
 
 
 def test_a_site_of_nvflares_own_chart_gets_the_gate_and_nothing_else_changes(
@@ -73,8 +73,8 @@ def test_a_site_of_nvflares_own_chart_gets_the_gate_and_nothing_else_changes(
     after = install_site(control_plane, chart, namespace)
 
     assert without_gate(after) == without_gate(before)
-    at = words(before).index(CLIENT_MODULE)
-    assert words(after) == [*words(before)[: at - 1], GATE_FOLDER, *words(before)[at + 1 :]]
+    at = arguments(before).index(CLIENT_MODULE)
+    assert arguments(after) == [*arguments(before)[: at - 1], GATE_FOLDER, *arguments(before)[at + 1 :]]
     added = {"sitelog.dev/gate": "injected"}
     assert after["metadata"]["labels"] == {**before["metadata"]["labels"], **added}
     assert after["metadata"]["annotations"] == {
@@ -92,11 +92,11 @@ def test_a_site_of_nvflares_own_chart_gets_the_gate_and_nothing_else_changes(
     control_plane.helm("uninstall", "site", f"--namespace={namespace}")
 
 
-@pytest.mark.parametrize(("word", "failure"), [("Allowed", "Ignore"), ("Forbidden", "Fail")])
+@pytest.mark.parametrize(("log_streaming", "failure"), [("Allowed", "Ignore"), ("Forbidden", "Fail")])
 def test_without_an_answer_it_is_as_the_policy_says_unless_the_site_has_its_own_word(
-    installation: Installation, here: Namespace, word: str, failure: str
+    installation: Installation, here: Namespace, log_streaming: str, failure: str
 ) -> None:
-    installation.policy(here.name, logStreaming=word, gate="Injected")
+    installation.policy(here.name, logStreaming=log_streaming, gate="Injected")
     stored, said = here.create(here.pod("plain"))
     assert said == "pod/plain created\n"
     assert environment(stored) == {
@@ -174,11 +174,11 @@ def test_every_form_in_which_a_client_is_started(installation: Installation, her
         assert (client.get("command"), client.get("args")) == expected
 
 
-@pytest.mark.parametrize("word", ["Allowed", "Forbidden"])
+@pytest.mark.parametrize("log_streaming", ["Allowed", "Forbidden"])
 def test_what_cannot_have_it_runs_as_it_is_and_its_owner_is_told(
-    installation: Installation, here: Namespace, word: str
+    installation: Installation, here: Namespace, log_streaming: str
 ) -> None:
-    installation.policy(here.name, logStreaming=word, gate="Injected")
+    installation.policy(here.name, logStreaming=log_streaming, gate="Injected")
     line = f"exec python3 -m {CLIENT_MODULE} -m /ws"
     elsewhere = [{"name": "workspace", "mountPath": GATE_FOLDER}]
     cases = {
@@ -197,7 +197,7 @@ def test_what_cannot_have_it_runs_as_it_is_and_its_owner_is_told(
         assert f"it cannot be put in, because {why}" in said
         assert "start the client as NVFlare's chart does" in said
         assert "initContainers" not in stored["spec"]
-        assert words(stored) == words(pod)
+        assert arguments(stored) == arguments(pod)
 
 
 def test_the_account_of_everybody_is_warned_about(installation: Installation, here: Namespace) -> None:
@@ -207,7 +207,7 @@ def test_the_account_of_everybody_is_warned_about(installation: Installation, he
     stored, said = here.create(pod)
     assert f"Warning: Pod {here.name}/site runs under the ServiceAccount default" in said
     assert "give the FL client a ServiceAccount of its own" in said
-    assert GATE_FOLDER in words(stored)
+    assert GATE_FOLDER in arguments(stored)
 
 
 def test_dry_run_says_what_it_would_do(installation: Installation, here: Namespace) -> None:

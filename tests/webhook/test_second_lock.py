@@ -71,13 +71,13 @@ def test_every_form_in_which_a_job_is_started(installation: Installation, namesp
     installation.policy(namespace, logStreaming="Forbidden")
     args = job_args("job")
     where = args.index("--set")
-    rest, words = args[:where], args[where:]
+    rest, arguments = args[:where], args[where:]
     python = ["/usr/local/bin/python3"]
     forms = {
         "command": ([*python, *args], [], [*args, FORBIDDING_ARGUMENT]),
         "image": ([], args, [*args, FORBIDDING_ARGUMENT]),
         "unset": (python, rest, [*rest, "--set", FORBIDDING_ARGUMENT]),
-        "behind": (python, [*args, "--local_rank", "0"], [*args, "--local_rank", "0", *words, FORBIDDING_ARGUMENT]),
+        "behind": (python, [*args, "--local_rank", "0"], [*args, "--local_rank", "0", *arguments, FORBIDDING_ARGUMENT]),
         "overridden": (
             python,
             [*args, FORBIDDING_ARGUMENT, "allow_log_streaming=true"],

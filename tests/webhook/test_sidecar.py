@@ -193,8 +193,8 @@ def test_a_quota_that_wants_every_container_to_name_its_resources_takes_it(
     api.patch(f"/api/v1/namespaces/{here}/resourcequotas/all/status", {"status": status})
 
     def refused() -> str:
-        words = ("create", "-f", "-", "--dry-run=server", f"--namespace={here}")
-        return kubectl(*words, input=json.dumps(job_pod("less")), check=False)
+        arguments = ("create", "-f", "-", "--dry-run=server", f"--namespace={here}")
+        return kubectl(*arguments, input=json.dumps(job_pod("less")), check=False)
 
     wait_for(lambda: "must specify limits.cpu for: container-" in refused(), 60, "the quota to be in force")
 

@@ -114,9 +114,9 @@ class Container:
         self._message.write_bytes(b"")
         message_path = self.spec.get("terminationMessagePath", "/dev/termination-log")
         paths = volumes.local_paths(self.spec) | {message_path: str(self._message)}
-        words = [*self.spec.get("command", []), *self.spec.get("args", [])]
+        arguments = [*self.spec.get("command", []), *self.spec.get("args", [])]
         entrypoint = [] if "command" in self.spec else [_program(self.spec["image"])]  # a path of this host already
-        command = entrypoint + [self._here(_expand(word, environment), paths) for word in words]
+        command = entrypoint + [self._here(_expand(argument, environment), paths) for argument in arguments]
         environment = self._base_environment() | {name: self._here(value, paths) for name, value in environment.items()}
         if kubeconfig is not None and TOKEN_MOUNT in paths:  # where a client in a cluster would find its token
             environment["KUBECONFIG"] = str(kubeconfig)

@@ -67,8 +67,8 @@ def without_gate(pod: Json) -> Json:
         env = client.pop("env", [])
         client["env"] = [each for each in env if not each["name"].startswith("SITELOG_GATE_")]
         for part in ("command", "args"):
-            words = client.get(part, [])
-            if GATE_FOLDER in words:
-                where = words.index(GATE_FOLDER)
-                words[where : where + 1] = ["-m", "nvflare.private.fed.app.client.client_train"]
+            arguments = client.get(part, [])
+            if GATE_FOLDER in arguments:
+                where = arguments.index(GATE_FOLDER)
+                arguments[where : where + 1] = ["-m", "nvflare.private.fed.app.client.client_train"]
     return spec
