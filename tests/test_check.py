@@ -218,6 +218,8 @@ def test_a_folder_is_searched_for_both(check: Check) -> None:
     check.write("jobs/app/config/config_fed_server.json", "no JSON")
     check.write("jobs/map.json", json.dumps(manifest("one", data={"config_fed_client.json": PLAIN})))
     check.write("jobs/chart.yaml", "{{ not yaml }}")
+    check.write("jobs/template.yaml", "kind: ConfigMap\ndata: {{ .Values.data }}")
+    check.write("jobs/kinds.json", '["ConfigMap"]')
     check.write("jobs/README.md", "words")
     code, results = check.json(check.policy(ALLOWED), check.folder / "jobs")
     assert (code, [Path(result["path"]).name for result in results]) == (

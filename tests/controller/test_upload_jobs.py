@@ -73,7 +73,7 @@ def test_an_upload_whose_pod_cannot_be_made_ends_with_the_reason(
     installation.policy(full.namespace, **spec)
     full.end("stuck-0", 3)
     said = full.wait("stuck-0", "Failed", 60)
-    assert said.startswith("UploadNotStarted: the upload pod did not start within 1 s: FailedCreate: ")
+    assert said.startswith("UploadNotStarted: no upload pod has started for 1 s: FailedCreate: ")
     assert "exceeded quota: few-pods" in said
     assert full.events("stuck-0")["UploadNotStarted"] in said
     (job,) = full.jobs()

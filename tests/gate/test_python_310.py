@@ -62,7 +62,10 @@ def test_core_imports_on_a_real_python_310() -> None:
     version = [python or "python3.10", "-c", "import sys; print(sys.version_info[:2])"]
     if python is None or subprocess.run(version, capture_output=True, text=True, check=False).stdout != "(3, 10)\n":
         pytest.skip("there is no Python 3.10 here")
-    modules = [f"sitelog.core.{file.stem}" for file in (ROOMS / "core").glob("*.py") if file.stem != "__init__"]
+    files = [file.relative_to(ROOMS.parent).with_suffix("") for file in (ROOMS / "core").rglob("*.py")]
+    # The readers of configurations need libraries, which the gate does without.
+    bare = [file for file in files if not {"jobconfig", "configmap", "__init__"} & set(file.parts)]
+    modules = [".".join(file.parts) for file in bare]
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     environment = {**os.environ, "PYTHONPATH": str(ROOMS.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([python, "-W", "error", "-c", code, *modules], env=environment, check=True, timeout=60)

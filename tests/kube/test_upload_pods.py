@@ -33,6 +33,7 @@ def body(*conditions: Any, **state: Any) -> dict[str, Any]:
             [MOUNT, PULLED],
             'FailedMount: secret "log" not found',
         ),
+        (body({**UNSCHEDULED, "reason": None}), [], "Waiting: 0/3 nodes: no memory"),
         (body(), [PULLED], "Kubernetes does not say why"),
         ({"metadata": {"uid": "u"}}, [], "Kubernetes does not say why"),
     ],
@@ -46,6 +47,12 @@ def test_what_a_pod_waits_for_is_told(pod: dict[str, Any], events: list[PodEvent
 def test_where_there_is_no_pod_the_job_controller_tells() -> None:
     refused = PodEvent("Warning", "FailedCreate", 'pods "u" is forbidden: exceeded quota')
     assert why_not_started(None, [refused]) == 'FailedCreate: pods "u" is forbidden: exceeded quota'
+
+
+def test_a_container_that_somebody_adds_does_not_count() -> None:
+    pod = body(SCHEDULED, waiting={"reason": "ImagePullBackOff", "message": "no such image"})
+    pod["status"]["containerStatuses"].insert(0, {"name": "mesh", "state": {"running": {}}})
+    assert not parse_upload_pod(pod).started
 
 
 @pytest.mark.parametrize("state", [{"running": {}}, {"terminated": {"exitCode": 1}}])

@@ -1,5 +1,6 @@
 """The policies and ConfigMaps that `sitelog check` is asked about."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from .documents import CheckError, NoManifestError, objects, read
 
 _KINDS = f"{CONFIG_KEYS[0]} (or .conf, .yml, .yaml) or resources.json"
 _MANIFESTS = (".yaml", ".yml", ".json")
+_CONFIGMAP = re.compile(rb"""kind["']?\s*:\s*["']?ConfigMap""")
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,14 @@ def read_configmaps(paths: Sequence[Path], namespace: str, key: str | None) -> I
 
 def _under(folder: Path, namespace: str) -> Iterator[Given]:
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        if may_concern([file.name]) or (file.suffix in _MANIFESTS and b"ConfigMap" in read(file)):
+        if may_concern([file.name]):
             yield from _of_file(file, namespace, None)
+        elif file.suffix in _MANIFESTS and _CONFIGMAP.search(raw := read(file)):
+            try:
+                yield from _of_manifest(file, objects(file), namespace)
+            except NoManifestError:
+                if b"{{" not in raw:  # else it is a chart's template, and no manifest yet
+                    raise
 
 
 def _of_file(file: Path, namespace: str, key: str | None) -> Iterator[Given]:
@@ -94,7 +102,11 @@ def _of_file(file: Path, namespace: str, key: str | None) -> Iterator[Given]:
     if key is not None:
         yield Given(str(file), ConfigMap(namespace, file.name, binary_data={key: read(file)}))
         return
-    for body in _manifest(file):
+    yield from _of_manifest(file, _manifest(file), namespace)
+
+
+def _of_manifest(file: Path, bodies: Sequence[Mapping[str, Any]], namespace: str) -> Iterator[Given]:
+    for body in bodies:
         if body.get("kind") == "ConfigMap":
             configmap = _configmap(file, body, namespace)
             if may_concern([*configmap.data, *configmap.binary_data]):

@@ -49,7 +49,6 @@ class UploadJob:
     captured : its Secret exists.
     succeeded, failed : it is finished, one way or the other.
     recorded : its result is written down everywhere; only then does it get a time to live.
-    started_at : when it was resumed (RFC 3339), or empty.
     ready : a pod of it runs.
     not_started : why it was ended before a pod of it ran, or empty.
     """
@@ -67,7 +66,6 @@ class UploadJob:
     failed: bool
     recorded: bool
     created_at: str
-    started_at: str
     ready: bool
     not_started: str
 
@@ -221,7 +219,6 @@ def parse_upload_job(body: Mapping[str, Any]) -> UploadJob:
         failed="Failed" in conditions,
         recorded="ttlSecondsAfterFinished" in spec,
         created_at=metadata.get("creationTimestamp") or "",
-        started_at=status.get("startTime") or "",
         ready=bool(status.get("ready")),
         not_started=annotations.get(ANNOTATION_NOT_STARTED, ""),
     )

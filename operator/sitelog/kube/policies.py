@@ -44,10 +44,10 @@ def parse_policy(body: Mapping[str, Any], *, default_namespace: str = "") -> Pol
         generation=int(metadata.get("generation") or 0),
         created=str(metadata.get("creationTimestamp") or ""),
     )
-    if not base.name:
-        raise PolicyError(f"{KIND} {base.key}: metadata.name: it is required", None)
     if body.get("apiVersion") != f"{GROUP}/{VERSION}" or body.get("kind") != KIND:
         raise PolicyError(f"'{base.key}' is no {KIND} of {GROUP}/{VERSION}", None)
+    if not base.name:
+        raise PolicyError(f"{KIND} {base.key}: metadata.name: it is required", None)
     try:
         return parse_spec(base, body.get("spec") or {})
     except SpecError as error:

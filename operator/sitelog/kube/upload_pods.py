@@ -5,11 +5,14 @@ from typing import Any
 
 from sitelog.core.errorlog.upload_start import UploadPod
 
+from .jobs import CONTAINER
+
 
 def parse_upload_pod(body: Mapping[str, Any]) -> UploadPod:
     """Read a pod of an upload Job."""
     metadata, status = body["metadata"], body.get("status") or {}
-    states = [entry.get("state") or {} for entry in status.get("containerStatuses") or ()]
+    statuses = status.get("containerStatuses") or ()
+    states = [entry.get("state") or {} for entry in statuses if entry.get("name") == CONTAINER]
     return UploadPod(
         uid=metadata["uid"],
         created_at=metadata.get("creationTimestamp") or "",
@@ -25,5 +28,9 @@ def _waits_for(status: Mapping[str, Any], states: list[Mapping[str, Any]]) -> st
         for condition in status.get("conditions") or ()
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
     ]
-    said = [f"{each['reason']}: {each['message']}" for each in (*waiting, *unscheduled) if each.get("message")]
+    said = [
+        f"{each.get('reason') or 'Waiting'}: {each['message']}"
+        for each in (*waiting, *unscheduled)
+        if each.get("message")
+    ]
     return said[0] if said else ""

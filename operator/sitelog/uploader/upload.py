@@ -159,7 +159,7 @@ def _deliver(request: UploadRequest, size: int, options: UploadOptions) -> Outco
 
 
 def _retried(request: UploadRequest, size: int, retry_for: float) -> DeliveryAttempt:
-    """DeliveryAttempt the server; again and again while that fails and may yet succeed."""
+    """Attempt the delivery; again and again while that fails and may yet succeed."""
     seconds = _ATTEMPT_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failure) and not error.final),

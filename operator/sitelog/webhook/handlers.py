@@ -1,4 +1,4 @@
-"""kopf's handlers: each parses, asks `reviews`, and tells the API server."""
+"""kopf's handlers: each parses, asks for the review of its kind, and tells the API server."""
 
 import logging
 from collections.abc import Mapping

@@ -172,7 +172,7 @@ class _Follow:
                 self._last_read = None
                 await self._read()
                 self._confirmed = ended and self._last_read is not None and self._last_read == before
-                self.done = self._at_its_end()
+                self.done = self._at_its_end(ended=ended)
             except NotFoundError:
                 if not self._read_to_end:
                     self._trouble = "the pod was gone before it could be read"
@@ -212,10 +212,15 @@ class _Follow:
             fresh.write(records.finish())
         self._last_read = hashlib.sha256(b"%d\n" % fresh.received + fresh.end()).digest()
 
-    def _at_its_end(self) -> bool:
+    def _at_its_end(self, *, ended: bool) -> bool:
+        """Tell whether nothing more comes.
+
+        `ended`: it had ended before it was read; else an answer that there is no log may mean that there is none yet.
+        """
+        gone = self._forgotten and ended
         if self._source == SIDECAR:
-            return is_finished(self._best.end(TRAILER_ROOM)) or self._has_ended()
-        return self._has_ended() and (self._confirmed or self._forgotten)
+            return is_finished(self._best.end(TRAILER_ROOM)) or (self._has_ended() and (gone or not self._forgotten))
+        return self._has_ended() and (self._confirmed or gone)
 
     def _has_ended(self) -> bool:
         ended = self.pod.sidecar is Sidecar.ENDED if self._source == SIDECAR else not self.pod.running

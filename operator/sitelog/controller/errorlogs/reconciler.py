@@ -64,7 +64,7 @@ class ErrorLogReconciler:
         self.unmarked: set[str] = set()  # uids of pods that carry no mark yet that they were counted, at the last round
 
     async def reconcile_pods(self) -> None:
-        """Reconcile all job pods that exist, and again at those that are gone and left something undone."""
+        """Reconcile all job pods that exist, and again those that are gone and left something undone."""
         unmarked = set[str]()
         unread: dict[str, ApiError] = {}
         namespaces, query = self._store.governed.objects, {"labelSelector": LABEL_JOB}

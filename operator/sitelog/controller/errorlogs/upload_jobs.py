@@ -1,6 +1,7 @@
 """Upload Jobs: made suspended, given their captured log, resumed in turn, concluded when they are finished."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -43,6 +44,7 @@ class UploadJobs:
         self._records = records
         self._store = store
         self._at_once = at_once
+        self._idle_since: dict[str, float] = {}  # by uid: from when on no pod of a resumed Job was seen to run
         self.unmarked: set[str] = set()  # uids of Jobs that carry no mark yet that they were counted, at the last round
 
     async def get(self, namespace: str, name: str) -> UploadJob | None:
@@ -87,6 +89,8 @@ class UploadJobs:
         waiting: list[UploadJob] = []
         running = [job for job in jobs if not job.finished and not job.suspended]
         self.unmarked = {job.uid for job in jobs if not job.recorded} | (self.unmarked if unread else set())
+        idle = {job.uid for job in running if not job.ready}
+        self._idle_since = {uid: at for uid, at in self._idle_since.items() if uid in idle}
         for job in jobs:
             try:
                 if await self._may_run(job):
@@ -111,7 +115,7 @@ class UploadJobs:
 
     async def _resume(self, waiting: Iterable[UploadJob], running: list[UploadJob]) -> None:
         busy = {job.identity for job in running}  # the server's staging file is one for a job and client
-        active = Counter(job.namespace for job in running)
+        active = Counter(job.namespace for job in running if not job.not_started)
         for job in waiting:
             if active[job.namespace] >= self._at_once or job.identity in busy:
                 continue
@@ -125,24 +129,29 @@ class UploadJobs:
         UPLOADS_ACTIVE.set(active.total())
 
     async def _end_if_not_started(self, job: UploadJob) -> None:
-        """End a Job whose pod cannot be made or started: it would wait for ever, and others for it."""
-        if job.ready or job.not_started or seconds_since(job.started_at) < _START_SECONDS:
+        """End a Job whose pod cannot be made or started: it would wait for ever, and others for it.
+
+        The time is counted anew after each pod that ran, and by a controller that starts.
+        """
+        if job.ready or job.not_started:
             return
-        pods = [parse_upload_pod(body) for body in await self._pods(job)]
-        newest = max(pods, key=lambda pod: pod.created_at, default=None)
-        if newest and (newest.started or seconds_since(newest.created_at) < _START_SECONDS):
+        now = time.monotonic()
+        if now - self._idle_since.setdefault(job.uid, now) < _START_SECONDS:
             return
-        uid = newest.uid if newest else job.uid
-        events = await self._client.list_all(
-            path("v1", "events", job.namespace), fieldSelector=f"involvedObject.uid={uid}"
-        )
-        why = why_not_started(newest, [parse_event(body) for body in events])
-        message = f"the upload pod did not start within {_START_SECONDS:g} s: {why}"
+        message = f"no upload pod has started for {_START_SECONDS:g} s: {await self._why_not_started(job)}"
         change = {
             "metadata": {"annotations": {ANNOTATION_NOT_STARTED: message}},
             "spec": {"activeDeadlineSeconds": 1},  # which has passed: the Job fails, and its pods go
         }
         await self._patch(job, change)
+
+    async def _why_not_started(self, job: UploadJob) -> str:
+        pods = [parse_upload_pod(body) for body in await self._pods(job)]
+        newest = max(pods, key=lambda pod: pod.created_at, default=None)
+        pod = None if newest is None or newest.started else newest
+        about = f"involvedObject.uid={pod.uid if pod else job.uid}"
+        events = await self._client.list_all(path("v1", "events", job.namespace), fieldSelector=about)
+        return why_not_started(pod, [parse_event(body) for body in events])
 
     def _stopped(self, job: UploadJob) -> Skip | None:
         """Return why an upload may not go on: the policies may have changed since it was started."""

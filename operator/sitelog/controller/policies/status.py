@@ -181,7 +181,7 @@ class PolicyStatus:
 
 
 def _meanwhile(kept: Policy | None) -> str:
-    """Say what of a policy that cannot be read is in effective."""
+    """Say what of a policy that cannot be read is in effect."""
     if kept is None:
         return "until then the policy does not count"
     rest = f"{kept.log_streaming.value} for all objects in mode {kept.mode.value}"

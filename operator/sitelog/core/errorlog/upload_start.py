@@ -27,7 +27,7 @@ def why_not_started(pod: UploadPod | None, events: Sequence[PodEvent]) -> str:
 
     Parameters
     ----------
-    pod : the newest of a Job, None where it has none.
+    pod : the newest of a Job, None where it has none or that one has ended.
     events : about the pod; where there is none, about the Job.
     """
     if pod and pod.waits_for:

@@ -38,7 +38,7 @@ class JobPod:
     deleted_at : RFC 3339 time at which a deletion takes effect, or empty.
     deletion_asked_at : when it was asked for: earlier by the grace period.
     sidecar : the sidecar that copies the error log; None where the pod has none.
-    held : whether its finalizer keeps the pod until its error log is captured.
+    has_finalizer : whether its finalizer keeps the pod until its error log is captured.
     """
 
     namespace: str
