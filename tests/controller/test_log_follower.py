@@ -254,10 +254,7 @@ def test_a_copy_whose_beginning_the_node_has_dropped_is_partial(
 def test_a_job_whose_sidecar_does_not_run_is_read_from_its_own_output(
     governed: SidecarPods, uploader: StandInUploader
 ) -> None:
-    pod = governed.create("alone")
-    (job,) = pod["spec"]["containers"]
-    governed.kubelet.set_running(governed.namespace, "alone", only=job["name"])
-    governed.kubelet.append_log(governed.namespace, "alone", None, LOG)
+    governed.begin_alone("alone", LOG)
     governed.kubelet.wait_followed(governed.namespace, "alone")
     governed.end("alone", 0)
     assert received(uploader, "alone") == BROKEN
@@ -267,9 +264,7 @@ def test_a_job_of_whose_output_its_node_has_nothing_has_a_notice(
     governed: SidecarPods, uploader: StandInUploader
 ) -> None:
     """NVFlare's job process prints something as soon as it runs; a busy node may lose it when somebody kills that."""
-    pod = governed.create("mute")
-    (job,) = pod["spec"]["containers"]
-    governed.kubelet.set_running(governed.namespace, "mute", only=job["name"])
+    governed.begin_alone("mute")
     governed.kubelet.wait_followed(governed.namespace, "mute")
     governed.end("mute", 137)
     end = "Signalled: the process was ended by signal 9 (exit code 137)"
@@ -289,9 +284,7 @@ def test_a_job_whose_output_its_node_has_removed_has_a_notice(
     governed: SidecarPods, uploader: StandInUploader, name: str, answer: str
 ) -> None:
     """The kubelet says so in the place of the output, with status 200."""
-    (job,) = governed.create(name)["spec"]["containers"]
-    governed.kubelet.set_running(governed.namespace, name, only=job["name"])
-    governed.kubelet.append_log(governed.namespace, name, None, answer.encode())
+    governed.begin_alone(name, answer.encode())
     governed.end(name, 137)
     end = "Signalled: the process was ended by signal 9 (exit code 137)"
     expected = governed.lost(name, "its node no longer had it") + governed.closing(name, end)

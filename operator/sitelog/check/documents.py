@@ -33,20 +33,18 @@ def read(file: Path) -> bytes:
         raise CheckError(f"{file}: {error.strerror}") from None
 
 
-def objects(file: Path) -> list[Mapping[str, Any]]:
-    """Return the objects of a manifest: each document, and what a List has instead of it.
+def objects(file: Path, raw: bytes) -> list[Mapping[str, Any]]:
+    """Return the objects of a manifest that has been read: each document, and what a List has instead of it.
 
     An item of a list such as ConfigMapList need not say its kind.
 
     Raises
     ------
-    CheckError
-        It cannot be read.
     NoManifestError
         It is neither JSON nor YAML, or has something else than objects in it.
     """
     found: list[Mapping[str, Any]] = []
-    for document in _documents(file, read(file)):
+    for document in _documents(file, raw):
         for each in _items(document):
             if not isinstance(each, Mapping):
                 raise NoManifestError(f"{file}: no Kubernetes object, but {type(each).__name__}")

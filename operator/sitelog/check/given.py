@@ -48,7 +48,7 @@ def read_policies(files: Sequence[Path], namespace: str) -> list[Policy]:
     """
     policies = []
     for file in files:
-        bodies = objects(file)
+        bodies = objects(file, read(file))
         if not bodies:
             raise CheckError(f"{file}: no {KIND} in it")
         for body in bodies:
@@ -90,7 +90,7 @@ def _under(folder: Path, namespace: str) -> Iterator[Given]:
             yield from _of_file(file, namespace, None)
         elif file.suffix in _MANIFESTS and _CONFIGMAP.search(raw := read(file)):
             try:
-                yield from _of_manifest(file, objects(file), namespace)
+                yield from _of_manifest(file, objects(file, raw), namespace)
             except NoManifestError:
                 if b"{{" not in raw:  # else it is a chart's template, and no manifest yet
                     raise
@@ -115,7 +115,7 @@ def _of_manifest(file: Path, bodies: Sequence[Mapping[str, Any]], namespace: str
 
 def _manifest(file: Path) -> list[Mapping[str, Any]]:
     try:
-        return objects(file)
+        return objects(file, read(file))
     except NoManifestError as error:
         raise NoManifestError(f"{error}; if it is a configuration, add --key, such as --key {CONFIG_KEYS[0]}") from None
 

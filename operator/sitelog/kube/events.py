@@ -4,10 +4,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from sitelog.core.jobpod.pod import PodEvent
 from sitelog.core.labels import short_hash
 from sitelog.core.names import FIELD_MANAGER, Reason
 
 from .client import NAMESPACE_TERMINATING, ApiError, ConflictError, KubeClient, path
+from .pods import parse_event
 
 _MAX_MESSAGE = 1000  # the API takes 1024
 
@@ -59,3 +61,15 @@ async def record_event(
             raise
         return False
     return True
+
+
+async def events_about(client: KubeClient, namespace: str, uid: str) -> list[PodEvent]:
+    """List the Events about an object.
+
+    Raises
+    ------
+    ApiError
+        They cannot be listed now.
+    """
+    bodies = await client.list_all(path("v1", "events", namespace), fieldSelector=f"involvedObject.uid={uid}")
+    return [parse_event(body) for body in bodies]

@@ -31,7 +31,7 @@ def parse_pod(body: Mapping[str, Any]) -> JobPod:
     """Read any pod; container and argv are empty where none of its containers runs NVFlare's job process."""
     metadata, status = (body.get(key) or {} for key in ("metadata", "status"))
     name, argv = _job_command(body)
-    state, running = _state(status, name)
+    state, running = container_state(status, name)
     if isinstance(state, Waiting) and state.reason in _INITIALIZING:
         state = _why_not_initialized(status) or state
     return JobPod(
@@ -49,7 +49,7 @@ def parse_pod(body: Mapping[str, Any]) -> JobPod:
         state=state,
         running=running,
         unschedulable=_unschedulable(status),
-        disruption=_condition(status, "DisruptionTarget").get("reason") or "",
+        disruption=condition(status, "DisruptionTarget").get("reason") or "",
         deleted_at=metadata.get("deletionTimestamp") or "",
         deletion_asked_at=_deletion_asked_at(metadata),
         created_at=metadata.get("creationTimestamp") or "",
@@ -81,7 +81,8 @@ def parse_event(body: Mapping[str, Any]) -> PodEvent:
     return PodEvent(body.get("type") or "", body.get("reason") or "", body.get("message") or body.get("note") or "")
 
 
-def _state(status: Mapping[str, Any], container: str) -> tuple[Terminated | Waiting | None, bool]:
+def container_state(status: Mapping[str, Any], container: str) -> tuple[Terminated | Waiting | None, bool]:
+    """Read how a container ended or what it waits for, and whether it runs, from a pod's status."""
     kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
     for entry in (entry for kind in kinds for entry in status.get(kind) or ()):
         if entry.get("name") != container:
@@ -105,16 +106,16 @@ def _why_not_initialized(status: Mapping[str, Any]) -> Waiting | None:
     return None
 
 
-def _condition(status: Mapping[str, Any], kind: str, reason: str = "") -> Mapping[str, Any]:
+def condition(status: Mapping[str, Any], kind: str, reason: str = "") -> Mapping[str, Any]:
     """Return a pod's condition, empty if there is none of this kind (and reason)."""
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == kind and (not reason or condition.get("reason") == reason):
-            return dict(condition)
+    for found in status.get("conditions") or ():
+        if found.get("type") == kind and (not reason or found.get("reason") == reason):
+            return dict(found)
     return {}
 
 
 def _unschedulable(status: Mapping[str, Any]) -> str:
-    found = _condition(status, "PodScheduled", "Unschedulable")
+    found = condition(status, "PodScheduled", "Unschedulable")
     return str(found.get("message") or "no node fits") if found else ""
 
 
@@ -130,7 +131,7 @@ def _sidecar(body: Mapping[str, Any], status: Mapping[str, Any]) -> Sidecar | No
     containers = (body.get("spec") or {}).get("initContainers") or ()
     if not any(c.get("name") == SIDECAR and c.get("restartPolicy") == "Always" for c in containers):
         return None
-    state, running = _state(status, SIDECAR)
+    state, running = container_state(status, SIDECAR)
     if isinstance(state, Terminated):
         return Sidecar.ENDED
     return Sidecar.RUNNING if running else Sidecar.WAITING

@@ -20,6 +20,14 @@ class SidecarPods(JobPods):
         self.say(name, output)
         return pod
 
+    def begin_alone(self, name: str, log: bytes = b"") -> Json:
+        """Let a job run, and print this, whose sidecar does not run."""
+        pod = self.create(name)
+        (job,) = pod["spec"]["containers"]
+        self.kubelet.set_running(self.namespace, name, only=job["name"])
+        self.kubelet.append_log(self.namespace, name, None, log)
+        return pod
+
     def say(self, name: str, output: bytes) -> None:
         """Let a sidecar print this."""
         self.kubelet.append_log(self.namespace, name, SIDECAR, output)

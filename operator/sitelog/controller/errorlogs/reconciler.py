@@ -21,11 +21,11 @@ from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.jobpod.termination import End, Termination, never_ran, termination_of
 from sitelog.core.names import ANNOTATION_UPLOAD, LABEL_JOB, Reason
 from sitelog.core.policy.effective import EffectivePolicy
-from sitelog.kube.client import NAMESPACE_TERMINATING, ApiError, KubeClient, NotFoundError, path
-from sitelog.kube.events import record_event
+from sitelog.kube.client import NAMESPACE_TERMINATING, ApiError, KubeClient, NotFoundError
+from sitelog.kube.events import events_about, record_event
 from sitelog.kube.jobs import job_manifest, upload_name
 from sitelog.kube.lists import pages
-from sitelog.kube.pods import parse_event, parse_job_pod
+from sitelog.kube.pods import parse_job_pod
 from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.times import seconds_since
 from sitelog.telemetry.logs import fields
@@ -133,7 +133,7 @@ class ErrorLogReconciler:
     async def _end(self, pod: JobPod, *, deleted: bool) -> Termination | None:
         node_silent = bool(pod.deleted_at) and not pod.finished and seconds_since(pod.deleted_at) > _SILENT_SECONDS
         deleted = deleted or pod.never_starts
-        events = await self._events(pod) if deleted or pod.deleted_at else ()
+        events = await events_about(self._client, pod.namespace, pod.uid) if deleted or pod.deleted_at else ()
         return termination_of(pod, deleted=deleted, node_silent=node_silent and not deleted, events=events)
 
     async def _start(
@@ -178,12 +178,6 @@ class ErrorLogReconciler:
         task = asyncio.create_task(self.reconcile_pod(body, deleted=body["metadata"]["uid"] in self._gone))
         self._reconciling.add(task)
         task.add_done_callback(self._reconciling.discard)
-
-    async def _events(self, pod: JobPod) -> list[Any]:
-        bodies = await self._client.list_all(
-            path("v1", "events", pod.namespace), fieldSelector=f"involvedObject.uid={pod.uid}"
-        )
-        return [parse_event(body) for body in bodies]
 
 
 def _reason_to_come(pod: JobPod, end: Termination) -> bool:

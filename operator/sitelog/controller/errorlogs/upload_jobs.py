@@ -13,9 +13,9 @@ from sitelog.core.jobpod.pod import JobPod
 from sitelog.core.names import ANNOTATION_CAPTURED, ANNOTATION_NOT_STARTED, LABEL_UPLOAD, Reason
 from sitelog.core.policy.effective import EffectivePolicy
 from sitelog.kube.client import ApiError, ConflictError, KubeClient, NotFoundError, path
+from sitelog.kube.events import events_about
 from sitelog.kube.jobs import UploadJob, parse_upload_job, secret_manifest
 from sitelog.kube.lists import pages
-from sitelog.kube.pods import parse_event
 from sitelog.kube.policy_store import PolicyStore
 from sitelog.kube.times import seconds_since
 from sitelog.kube.upload_pods import parse_upload_pod
@@ -149,9 +149,7 @@ class UploadJobs:
         pods = [parse_upload_pod(body) for body in await self._pods(job)]
         newest = max(pods, key=lambda pod: pod.created_at, default=None)
         pod = None if newest is None or newest.started else newest
-        about = f"involvedObject.uid={pod.uid if pod else job.uid}"
-        events = await self._client.list_all(path("v1", "events", job.namespace), fieldSelector=about)
-        return why_not_started(pod, [parse_event(body) for body in events])
+        return why_not_started(pod, await events_about(self._client, job.namespace, pod.uid if pod else job.uid))
 
     def _stopped(self, job: UploadJob) -> Skip | None:
         """Return why an upload may not go on: the policies may have changed since it was started."""

@@ -12,7 +12,7 @@ from sitelog.core.names import Reason
 
 from . import hocon_grammar, json_text
 from .json_text import UnreadableError
-from .reading import MISTAKES, Reading, mark, object_at_top
+from .reading import MISTAKES, Reading, fails, mark, object_at_top
 
 _BRACED: Final = re.compile(r"(?:\s|(?:#|//).*$)*\{", re.MULTILINE)  # braces around everything, after comments
 
@@ -93,8 +93,7 @@ def _parse(text: str, asked: set[str], marked: frozenset[str] = frozenset()) -> 
         where = f" (line {line})" if line else ""
         raise UnreadableError(Reason.NOT_HOCON, f"it is not HOCON{where}") from None
     except MISTAKES as error:
-        message = f"pyhocon, which NVFlare reads it with, fails on it ({type(error).__name__}); write it as JSON"
-        raise UnreadableError(Reason.NOT_HOCON, message) from None
+        raise UnreadableError(Reason.NOT_HOCON, fails("pyhocon", error)) from None
     return object_at_top(_plain(tree))
 
 

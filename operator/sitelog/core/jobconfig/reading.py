@@ -35,6 +35,11 @@ def object_at_top(value: Any) -> dict[str, Any]:
     return value
 
 
+def fails(reader: str, error: Exception) -> str:
+    """Say that the reader which NVFlare uses raises one of its `MISTAKES`."""
+    return f"{reader}, which NVFlare reads it with, fails on it ({type(error).__name__}); write it as JSON"
+
+
 def mark(variable: str) -> str:
     """Return what stands for a variable of the environment: NVFlare's own reference to it."""
     return "{$" + re.sub(r"\W", "_", variable) + "}"

@@ -12,7 +12,7 @@ from omegaconf.grammar_parser import parse as parse_grammar
 from sitelog.core.names import Reason
 
 from .json_text import UnreadableError
-from .reading import MISTAKES, Reading, mark, object_at_top
+from .reading import MISTAKES, Reading, fails, mark, object_at_top
 from .undecidable import UndecidableError
 
 # Texts of which it is plain that they call no resolver; OmegaConf's grammar, which tells of all, takes a millisecond.
@@ -42,8 +42,7 @@ def read(text: str) -> Reading:
     except RecursionError:
         raise UnreadableError(Reason.TOO_DEEP, "it is nested too deep to be read") from None
     except MISTAKES as error:
-        message = f"OmegaConf, which NVFlare reads it with, fails on it ({type(error).__name__}); write it as JSON"
-        raise UnreadableError(Reason.NOT_YAML, message) from None
+        raise UnreadableError(Reason.NOT_YAML, fails("OmegaConf", error)) from None
     return Reading(object_at_top(config), config if asked else None, exact=all(asked))
 
 
